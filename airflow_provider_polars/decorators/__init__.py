@@ -1,0 +1,1 @@
+"""TaskFlow: ``polars_task`` and ``polars_compute``."""

@@ -1,0 +1,104 @@
+"""Every error that this package raises on purpose.
+
+The dotted paths are public and stable: they may be named in an Airflow ``ExceptionRetryPolicy``.
+
+``permanent`` says whether trying again can help. A permanent error ends the task at once, whatever its
+``retries``; a transient one is left to Airflow's retries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+
+class PolarsProviderError(Exception):
+    """Base of all errors of this package."""
+
+    permanent: ClassVar[bool] = False
+
+
+class ConfigurationError(PolarsProviderError):
+    """An argument, a connection or a setting is wrong."""
+
+    permanent = True
+
+
+class UnknownArgumentError(ConfigurationError, TypeError):
+    """A keyword that does not exist; the message names the nearest one that does."""
+
+
+class UnknownKindError(ConfigurationError):
+    """A kind of compute or sink that is not known."""
+
+
+class RefusedOptionError(ConfigurationError):
+    """An option that the compute, or the Polars installed there, cannot honour."""
+
+
+class UnsupportedSinkError(ConfigurationError):
+    """A sink that this kind of compute cannot write."""
+
+
+class TemplateRenderError(ConfigurationError):
+    """A template in an argument does not render in this run."""
+
+
+class QueryDefinitionError(PolarsProviderError):
+    """The query cannot be built: wrong return value, bad SQL, a plan that Polars refuses."""
+
+    permanent = True
+
+
+class SchemaError(QueryDefinitionError):
+    """The query names a column or uses a data type that its input does not have."""
+
+
+class InvalidResultError(PolarsProviderError):
+    """A result reference that is malformed, or whose location is outside ``[polars] allowed_prefixes``."""
+
+    permanent = True
+
+
+class ResultNotFoundError(PolarsProviderError):
+    """The files of an upstream result are not there."""
+
+
+class QueryFailedError(PolarsProviderError):
+    """A query was submitted and failed; the message carries the reason the compute gave."""
+
+
+class QueryTimeoutError(PolarsProviderError):
+    """A query did not end before its deadline and was cancelled."""
+
+
+class QueryCancelledError(PolarsProviderError):
+    """A query was cancelled, by its task being killed or by someone else."""
+
+
+class SinkWriteError(PolarsProviderError):
+    """The result cannot be written: permission, missing directory, disk full."""
+
+
+class MemoryLimitError(PolarsProviderError):
+    """The query needed more memory than its compute allows."""
+
+    permanent = True
+
+
+class GpuUnavailableError(PolarsProviderError):
+    """``engine="gpu"`` where no GPU engine can run."""
+
+    permanent = True
+
+
+class RunnerError(PolarsProviderError):
+    """The process that ran the query ended without an answer, or could not be started."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return the end of a sentence: ``"; did you mean 'x'?"`` for the known word closest to ``word``, else ``"."``."""
+    import difflib
+
+    close = difflib.get_close_matches(str(word), sorted(known), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else "."

@@ -1,0 +1,47 @@
+"""The ``[polars]`` section of Airflow's configuration, read where it is used: in a running task."""
+
+from __future__ import annotations
+
+import os
+
+from airflow.sdk import conf
+
+from airflow_provider_polars.exceptions import ConfigurationError
+from airflow_provider_polars.query.paths import canonical, check_location
+
+SECTION = "polars"
+
+
+def results_path() -> str:
+    """Return the folder of results without a sink of their own; default ``polars_results`` below ``AIRFLOW_HOME``."""
+    path = conf.get(SECTION, "results_path", fallback="")
+    if not path:
+        home = os.environ.get("AIRFLOW_HOME", os.path.expanduser("~/airflow"))
+        path = os.path.join(os.path.abspath(home), "polars_results")
+    check_location(path, "[polars] results_path")
+    if not canonical(path).strip("/"):
+        raise ConfigurationError(f"[polars] results_path is {path!r}, the root of the disk; name a folder for results.")
+    return path.rstrip("/")
+
+
+def results_conn_id() -> str | None:
+    """Return the connection of a ``results_path`` that is a URL."""
+    return conf.get(SECTION, "results_conn_id", fallback="") or None
+
+
+def results_retention_days() -> int:
+    """Return the age in days at which a result without a sink of its own may be removed.
+
+    :raises ConfigurationError: if it is below 1.
+    """
+    days = conf.getint(SECTION, "results_retention_days", fallback=30)
+    if days < 1:
+        raise ConfigurationError(f"[polars] results_retention_days must be at least 1, got {days}.")
+    return days
+
+
+def allowed_prefixes() -> list[str]:
+    """Return where the locations of upstream results may lie; empty means anywhere. Results of our own always may."""
+    text = conf.get(SECTION, "allowed_prefixes", fallback="")
+    prefixes = [prefix.strip() for prefix in text.split(",") if prefix.strip()]
+    return [*prefixes, results_path()] if prefixes else []

@@ -1,0 +1,203 @@
+"""``PolarsRemoteOperator``: runs one query on a compute and hands on a reference to its result."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow_provider_polars.backends.base import Output, Submission
+from airflow_provider_polars.exceptions import ConfigurationError
+from airflow_provider_polars.hooks.polars import make_hook
+from airflow_provider_polars.lifecycle import Lifecycle
+from airflow_provider_polars.operators.arguments import (
+    as_sinks,
+    check_fit,
+    check_locations,
+    check_mapped_sinks,
+    check_names,
+    check_values,
+    is_output_map,
+)
+from airflow_provider_polars.operators.base import PolarsBaseOperator
+from airflow_provider_polars.operators.inputs import InputResolver
+from airflow_provider_polars.operators.outputs import announce, make_outputs
+from airflow_provider_polars.query.annotations import parameter_form
+from airflow_provider_polars.query.options import OPTION_NAMES, QueryOptions
+from airflow_provider_polars.query.source import Query, SqlSource, make_source
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_provider_polars.compute.base import Compute
+    from airflow_provider_polars.query.result import ResultRef
+    from airflow_provider_polars.query.sinks import Sink
+
+
+class PolarsRemoteOperator(PolarsBaseOperator):
+    """Run a query on a compute, write its result, and return a reference to it.
+
+    :param query: a function that returns a LazyFrame, or ``"package.module:function"``. With a dict of sinks it
+        returns a dict of LazyFrames with the same keys.
+    :param query_kwargs: (templated) arguments of the function; an upstream result arrives as a LazyFrame.
+    :param sql: (templated, ``.sql``) a SELECT, instead of ``query``.
+    :param tables: (templated) tables of the SQL by name: a path, a URL or an upstream result.
+    :param sink: (templated) where the result goes; a dict of sinks for several outputs. Default a location below
+        ``[polars] results_path``.
+    :param engine: (templated) ``auto``, ``streaming``, ``in-memory`` or ``gpu``; default that of the compute.
+    :param distributed: (templated) run on all workers of a cluster.
+    :param labels: (templated) labels of the query.
+    :param priority: (templated) higher runs first, on a cluster that queues.
+    :param n_retries: (templated) how often the compute itself tries the query again.
+    :param head_rows: (templated) first rows to keep in the reference, which holds at most 1 KB of them; default 0.
+    :param timeout: (templated) seconds after which the query is cancelled and the task fails; default none.
+    :param compute: (templated) see :class:`PolarsBaseOperator`.
+    :param conn_id: (templated) see :class:`PolarsBaseOperator`.
+    :return: a :class:`ResultRef` as a plain dict; a dict of them for a dict of sinks.
+    """
+
+    template_fields: Sequence[str] = (
+        *PolarsBaseOperator.template_fields,
+        "query_kwargs",
+        "sql",
+        "tables",
+        "sink",
+        *OPTION_NAMES,
+    )
+    template_ext: Sequence[str] = (".sql",)
+    template_fields_renderers: ClassVar[dict[str, str]] = {
+        **PolarsBaseOperator.template_fields_renderers,
+        "query_kwargs": "json",
+        "sql": "sql",
+        "tables": "json",
+        "sink": "json",
+    }
+    ui_color = "#e8f0fe"
+
+    def __init__(
+        self,
+        *,
+        query: Callable[..., Any] | str | None = None,
+        query_kwargs: Mapping[str, Any] | None = None,
+        sql: str | None = None,
+        tables: Mapping[str, Any] | None = None,
+        sink: Sink | Mapping[str, Any] | None = None,
+        engine: str | None = None,
+        distributed: bool | Mapping[str, Any] | None = None,
+        labels: str | list[str] | tuple[str, ...] | None = None,
+        priority: int | None = None,
+        n_retries: int | None = None,
+        head_rows: int | None = None,
+        timeout: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        check_names(type(self).__name__, kwargs, type(self))
+        if is_output_map(sink):
+            kwargs["multiple_outputs"] = True
+        super().__init__(**kwargs)
+        self.query = make_source(query) if query is not None else None
+        self.query_kwargs = query_kwargs
+        self.sql = sql
+        self.tables = tables
+        self.sink = sink
+        self.engine = engine
+        self.distributed = distributed
+        self.labels = labels
+        self.priority = priority
+        self.n_retries = n_retries
+        self.head_rows = head_rows
+        self.timeout = timeout
+        self._lifecycle: Lifecycle | None = None
+        if not getattr(self, "_BaseOperator__from_mapped", False):  # a mapped one is made in the task; perform() checks
+            check_values(self.given_arguments())
+
+    @classmethod
+    def partial(cls, **kwargs: Any) -> Any:
+        """Begin a mapped task; see Airflow's ``BaseOperator.partial``. Arguments are checked here already."""
+        check_names(cls.__name__, kwargs, cls)
+        check_values(kwargs)
+        if kwargs.get("query") is not None:
+            kwargs["query"] = make_source(kwargs["query"])
+        return super().partial(**kwargs)
+
+    def perform(self, context: Context) -> Any:
+        sinks, options = as_sinks(self.sink), QueryOptions(**self._options())
+        check_locations(sinks)
+        compute = self.resolve_compute(context)
+        check_fit(compute, sinks, options)
+        check_mapped_sinks(self, context["ti"].map_index)
+        single = not is_output_map(self.sink)
+        self._check_mapping(single and context["ti"].map_index in (None, -1))
+        query = self.convert_inputs(self.build(context), InputResolver())
+        outputs = make_outputs(sinks, context)
+        results = self._run(compute, Submission(query=query, outputs=outputs, options=options, single=single), context)
+        announce(results, outputs, options.labels or (), context)
+        if single:
+            return dict(results["return_value"])
+        return {name: dict(result) for name, result in results.items()}
+
+    def build(self, context: Context) -> Query:
+        """Return the query of this task; upstream results in its arguments are still references."""
+        if (self.query is None) == (self.sql is None):
+            raise ConfigurationError("Give exactly one of query= and sql=.")
+        unused = "query_kwargs" if self.sql is not None else "tables"
+        if getattr(self, unused):
+            raise ConfigurationError(
+                f"{unused}= has no use here: query= takes its arguments from query_kwargs=, sql= from tables=."
+            )
+        if self.sql is not None:
+            resolver = InputResolver()
+            tables = {name: resolver.table(name, value) for name, value in (self.tables or {}).items()}
+            return Query(SqlSource(self.sql), kwargs=tables)
+        assert self.query is not None
+        return Query(self.query, kwargs=dict(self.query_kwargs or {}))
+
+    def convert_inputs(self, query: Query, resolver: InputResolver) -> Query:
+        """Return the query with its upstream results ready to be scanned."""
+        function = None if isinstance(query.source, SqlSource) else query.source
+
+        def convert(name: str, value: Any) -> Any:
+            return resolver.convert(value, lambda: parameter_form(function.load(), name) if function else "lazy")
+
+        return Query(query.source, kwargs={name: convert(name, value) for name, value in query.kwargs.items()})
+
+    def on_kill(self) -> None:
+        """Cancel the query; :meth:`execute` then ends with an error."""
+        if self._lifecycle is not None:
+            self._lifecycle.kill()
+
+    def _run(self, compute: Compute, submission: Submission, context: Context) -> dict[str, ResultRef]:
+        started = time.monotonic()
+        backend = make_hook(compute, self.conn_id).get_backend(compute)
+        self._lifecycle = Lifecycle(
+            backend, context["task_state_store"], max_tries=context["ti"].max_tries, log=self.log
+        )
+        results = self._lifecycle.execute(submission)
+        for output in submission.outputs:
+            self._summarise(output, results[output.name], time.monotonic() - started)
+        return results
+
+    def _summarise(self, output: Output, result: ResultRef, seconds: float) -> None:
+        self.log.info(
+            "Wrote %s rows, %s bytes in %s file(s) to %s (%s) in %.2f s",
+            "?" if result.rows is None else result.rows,
+            "?" if result.bytes is None else result.bytes,
+            result["files"],
+            output.sink.target,
+            result.format,
+            seconds,
+        )
+
+    def _check_mapping(self, single: bool) -> None:
+        if single and next(iter(self.iter_mapped_dependants()), None) is not None:
+            raise ConfigurationError(
+                f"A task is expanded over the one result of {self.task_id!r}, which would map over its fields. "
+                f"Write .expand(name=[{self.task_id}_result]) for a list of one, or give this task a dict of sinks."
+            )
+
+    def given_arguments(self) -> dict[str, Any]:
+        """Return the arguments that are checked: options, sink and compute."""
+        return {**self._options(), "sink": self.sink, "compute": self.compute}
+
+    def _options(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in OPTION_NAMES}

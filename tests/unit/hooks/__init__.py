@@ -1,0 +1,1 @@
+"""Connections and settings, read where they are used."""

@@ -1,0 +1,1 @@
+"""Operators: from arguments to XComs, run by Airflow's own task runner."""

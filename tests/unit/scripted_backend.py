@@ -1,0 +1,112 @@
+"""A backend that runs nothing and says what a script says, and a store that tells what it kept."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from airflow_provider_polars.backends.base import Backend, Run, RunState, RunStatus, Submission
+from airflow_provider_polars.compute.local import LocalCompute
+from airflow_provider_polars.query.result import ResultRef
+from airflow_provider_polars.query.sinks import ParquetSink
+from tests.unit.backends.local_runs import MemoryStore, submission
+
+Statuses = list[RunStatus]
+QUEUED, RUNNING = RunStatus(state=RunState.QUEUED), RunStatus(state=RunState.RUNNING)
+SUCCEEDED = RunStatus(state=RunState.SUCCEEDED)
+
+
+def failed(error: Exception | None) -> RunStatus:
+    return RunStatus(state=RunState.FAILED, error=error)
+
+
+class Cluster:
+    """A compute that outlives the processes of its tasks: what it is told, and the script it follows."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+        self.statuses: dict[str, Statuses] = {}
+        self.submit_errors: dict[str, Exception] = {}
+        self.result_error: Exception | None = None
+        self.watching = threading.Event()
+
+    def status_of(self, query_id: str) -> RunStatus:
+        """Return the next status of the script; the last one stays."""
+        script = self.statuses.get(query_id, [RunStatus(state=RunState.LOST)])
+        return script.pop(0) if len(script) > 1 else script[0]
+
+
+class ScriptedBackend(Backend[LocalCompute]):
+    """Runs nothing; says what the script of its cluster says."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        super().__init__(LocalCompute())
+        self.cluster = cluster
+
+    def submit(self, submission: Submission) -> Iterator[Run]:
+        for output in submission.outputs:
+            if error := self.cluster.submit_errors.get(output.name):
+                raise error
+            query_id = f"q{sum(event.startswith('submit') for event in self.cluster.events) + 1}"
+            self.cluster.events.append(f"submit {query_id}")
+            yield Run(
+                query_id=query_id,
+                output=output.name,
+                compute=self.compute.to_dict(),
+                submitted_at=time.time(),
+                details={"node": 3},
+            )
+
+    def poll(self, run: Run) -> RunStatus:
+        return self.cluster.status_of(run.query_id)
+
+    def watch(self, runs: Sequence[Run], seconds: float) -> None:
+        self.cluster.watching.set()
+
+    def cancel(self, run: Run) -> None:
+        self.cluster.events.append(f"cancel {run.query_id}")
+
+    def result(self, run: Run) -> ResultRef:
+        if self.cluster.result_error is not None:
+            raise self.cluster.result_error
+        self.cluster.events.append(f"result {run.query_id}")
+        return ResultRef.build(
+            locations=["/r"],
+            root="/r",
+            format="parquet",
+            rows=1,
+            bytes=1,
+            schema=[],
+            query_id=run.query_id,
+            timings={},
+        )
+
+    def close(self) -> None:
+        self.cluster.events.append("close")
+
+
+class RecordingStore(MemoryStore):
+    """A store that says in the cluster's list of events what it kept, and refuses what is not JSON."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        super().__init__()
+        self.cluster = cluster
+
+    def set(self, key: str, value: Any) -> None:
+        super().set(key, json.loads(json.dumps(value)))
+        self.cluster.events.append("store " + " ".join(run["query_id"] for run in value["runs"]))
+
+    def delete(self, key: str) -> None:
+        super().delete(key)
+        self.cluster.events.append("forget")
+
+
+def one(**options: Any) -> Submission:
+    return submission("package:query", ParquetSink("/data/a"), **options)
+
+
+def two(**options: Any) -> Submission:
+    return submission("package:query", {name: ParquetSink(f"/data/{name}") for name in "ab"}, **options)
