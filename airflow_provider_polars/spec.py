@@ -14,7 +14,7 @@ import math
 import re
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, TypeVar
 
 from airflow_provider_polars.exceptions import (
@@ -245,7 +245,7 @@ _TRUE_FALSE = {"true": True, "1": True, "false": False, "0": False}
 def coerce(value: Any, hint: Any, where: str) -> Any:
     """Return ``value`` as the type ``hint`` declares; templates pass unchanged.
 
-    Known are ``str``, ``int``, ``float``, ``bool``, ``Literal[...]``, ``tuple[X, ...]``,
+    Known are ``str``, ``int``, ``float``, ``bool``, ``Literal[...]``, ``tuple[X, ...]``, ``Sequence[X]``,
     ``dict[str, X]``, ``Any`` and unions with ``None``.
 
     :raises ConfigurationError: naming ``where``, the value and what was expected.
@@ -266,7 +266,7 @@ def coerce(value: Any, hint: Any, where: str) -> Any:
         raise ConfigurationError(
             f"{where} must be one of {', '.join(known)}, got {value!r}{nearest(str(value), known)}"
         )
-    if origin is tuple:
+    if origin in (tuple, Sequence):
         items = (value,) if isinstance(value, str) else value
         if isinstance(items, list | tuple):
             return tuple(coerce(item, arguments[0], where) for item in items)

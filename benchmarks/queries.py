@@ -117,7 +117,7 @@ def _sides(airflow: Any, events: str, folder: Path) -> tuple[Callable[[], float]
         return PolarsRemoteOperator(task_id="ours", query=_query, query_kwargs={"events": events}, sink=sink)
 
     def pandas() -> Any:
-        return airflow_task(_pandas_query)(events, f"{folder}/pandas.parquet").operator
+        return airflow_task(_pandas_query)(events, f"{folder}/pandas.parquet").operator  # type: ignore[attr-defined]
 
     return (
         _timed(lambda: _query(events).sink_parquet(folder / "raw.parquet")),

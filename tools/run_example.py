@@ -34,7 +34,7 @@ def run_dags(file: Path) -> list[Any]:
     from airflow.dag_processing.bundles.manager import DagBundlesManager
     from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
 
-    DagBundlesManager().sync_bundles_to_db()
+    DagBundlesManager().sync_bundles_to_db()  # type: ignore[no-untyped-call]
     bag = DagBag(dag_folder=str(file), bundle_name="dags-folder")
     if bag.import_errors or not bag.dags:
         sys.exit("\n".join(bag.import_errors.values()) or f"{file} defines no DAG")

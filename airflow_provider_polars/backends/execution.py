@@ -28,7 +28,7 @@ from airflow_provider_polars.exceptions import (
 
 T = TypeVar("T")
 Outcome = dict[str, Any] | BaseException
-RUNNER = Path(__file__).parent.parent / "runner.py"
+RUNNER = Path(__file__).parent.parent / "runner"
 MEMORY_CHECK_SECONDS = 0.02
 SIGNAL_CHECK_SECONDS = 0.2
 _WITHHELD = ("AIRFLOW__", "AIRFLOW_CONN_", "AIRFLOW_VAR_")

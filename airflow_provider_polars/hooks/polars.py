@@ -8,11 +8,11 @@ import json
 from typing import Any, TypeVar
 
 from airflow.sdk import BaseHook
-from airflow.sdk.exceptions import AirflowNotFoundException
 
 from airflow_provider_polars.backends.base import Backend
 from airflow_provider_polars.compute.base import Compute
 from airflow_provider_polars.exceptions import ConfigurationError, PolarsProviderError
+from airflow_provider_polars.hooks.connections import find_connection
 
 C = TypeVar("C", bound=Compute)
 
@@ -61,12 +61,7 @@ class PolarsHook(BaseHook):
     def _extra(self) -> dict[str, Any]:
         if self.conn_id is None:
             return {}
-        try:
-            connection = self.get_connection(self.conn_id)
-        except AirflowNotFoundException as error:
-            raise ConfigurationError(
-                f"conn_id={self.conn_id!r} names no connection. Create it, or correct the id."
-            ) from error
+        connection = find_connection(self.conn_id, "conn_id")
         extra: dict[str, Any] = connection.extra_dejson
         if not extra and (connection.extra or "").strip() not in ("", "{}", "null"):
             raise ConfigurationError(f"The extra of the connection {self.conn_id!r} is no JSON object; correct it.")

@@ -7,12 +7,13 @@ from typing import Any
 from airflow.sdk.log import mask_secret
 
 from airflow_provider_polars.exceptions import ConfigurationError
+from airflow_provider_polars.hooks.connections import find_connection
 
 
 def storage_options(conn_id: str) -> dict[str, str]:
     """Return the storage options for ``s3://`` that the ``aws`` connection stands for; its secrets are masked in logs.
 
-    :raises ConfigurationError: if the amazon provider is missing, or the connection gives no credentials.
+    :raises ConfigurationError: if the connection or the amazon provider is missing, or it gives no credentials.
     """
     try:
         from airflow.providers.amazon.aws.hooks.base_aws import AwsGenericHook
@@ -21,6 +22,7 @@ def storage_options(conn_id: str) -> dict[str, str]:
             f"The connection {conn_id!r} needs the amazon provider, which is not installed ({error}). "
             "Install airflow-provider-polars[amazon] on the workers."
         ) from error
+    find_connection(conn_id, "aws_conn_id")  # for one that does not exist, the amazon provider takes what is around
     hook: AwsGenericHook[Any] = AwsGenericHook(aws_conn_id=conn_id, client_type="s3")
     found = hook.get_session(region_name=hook.region_name).get_credentials()
     credentials = found.get_frozen_credentials() if found else None

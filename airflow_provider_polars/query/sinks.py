@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow_provider_polars.exceptions import ConfigurationError, UnsupportedSinkError
@@ -100,7 +101,7 @@ class FileSink(Sink):
     extension: ClassVar[str]
 
     path: str = dataclasses.field(kw_only=False)
-    partition_by: tuple[str, ...] = ()
+    partition_by: Sequence[str] = ()
     max_rows_per_file: int | None = None
     maintain_order: bool = True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 from airflow_provider_polars.exceptions import ConfigurationError, nearest
@@ -30,7 +31,7 @@ class DeltaSink(Sink):
 
     path: str = dataclasses.field(kw_only=False)
     mode: Literal["append", "overwrite", "error"]
-    partition_by: tuple[str, ...] = ()
+    partition_by: Sequence[str] = ()
     schema_mode: Literal["merge", "overwrite"] | None = None
 
     @property

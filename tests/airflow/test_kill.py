@@ -109,7 +109,7 @@ def runners(home: Path) -> list[str]:
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             started_here = f"AIRFLOW_HOME={home}\0".encode() in (process / "environ").read_bytes()
-            if started_here and b"runner.py\0" in (process / "cmdline").read_bytes():
+            if started_here and b"airflow_provider_polars/runner\0" in (process / "cmdline").read_bytes():
                 found.append(process.name)
     return found
 

@@ -8,6 +8,7 @@ import importlib
 import pkgutil
 import types
 import typing
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from hypothesis import strategies as st
@@ -71,7 +72,7 @@ def _field(hint: Any) -> st.SearchStrategy[Any]:
         return st.none() | _field(next(option for option in arguments if option is not type(None)))
     if origin is Literal:
         return st.sampled_from(arguments)
-    if origin is tuple:
+    if origin in (tuple, Sequence):
         return st.lists(_field(arguments[0]), max_size=3).map(tuple)
     if origin is dict:
         return st.dictionaries(words, _field(arguments[1]), max_size=3)

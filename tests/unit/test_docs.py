@@ -97,7 +97,7 @@ def _dags(block: Block, folder: Path) -> dict[str, DAG]:
     """Parse a block as Airflow parses a DAG file; tasks that stand outside of a DAG get one."""
     text = block.text
     if not re.search(r"\bdag\(|\bDAG\(", text):
-        text = f'from airflow.sdk import DAG\n\nwith DAG("docs"):\n{textwrap.indent(text, "    ")}'
+        text = f'from airflow.sdk import DAG\n\nwith DAG("docs", schedule=None):\n{textwrap.indent(text, "    ")}'
     file = folder / "docs_block.py"
     file.write_text(text)
     bag = DagBag(dag_folder=str(file), safe_mode=False)
@@ -171,7 +171,7 @@ def test_retry_policy_of_the_guide_delays_one_error_and_ends_on_another(
 
     block = next(block for block in RUN if block.page.name == "errors.md")
     namespace: dict[str, Any] = {"__name__": "docs"}
-    with DAG("docs"):
+    with DAG("docs", schedule=None):
         exec(block.text, namespace)
 
     def slow() -> Any:

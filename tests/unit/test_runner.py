@@ -17,9 +17,10 @@ import pytest
 from airflow_provider_polars import runner
 from airflow_provider_polars.query.sinks import ParquetSink
 from airflow_provider_polars.query.source import Input, make_source
+from airflow_provider_polars.runner.reading import parse_dtype
 from tests.unit.backends.local_runs import IN_CHILD, IN_PROCESS, read, run_one
 
-RUNNER = Path(runner.__file__)
+RUNNER = Path(runner.__file__).parent
 
 
 def rows() -> pl.LazyFrame:
@@ -27,10 +28,9 @@ def rows() -> pl.LazyFrame:
 
 
 def test_it_imports_the_standard_library_and_polars_alone() -> None:
-    tree = ast.parse(RUNNER.read_text())
-    at_top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    at_top = [node for file in RUNNER.glob("*.py") for node in ast.parse(file.read_text()).body]
     names = {alias.name for node in at_top if isinstance(node, ast.Import) for alias in node.names}
-    names |= {node.module for node in at_top if isinstance(node, ast.ImportFrom) and node.module}
+    names |= {node.module for node in at_top if isinstance(node, ast.ImportFrom) and node.module and not node.level}
 
     assert {name.partition(".")[0] for name in names} - sys.stdlib_module_names == {"polars"}
 
@@ -163,7 +163,7 @@ DTYPES = [
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_every_data_type_is_read_from_its_printed_form(dtype: Any) -> None:
-    assert runner._dtype(str(dtype)) == dtype
+    assert parse_dtype(str(dtype)) == dtype
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_every_data_type_is_read_from_its_printed_form(dtype: Any) -> None:
     ids=lambda text: text[:20],
 )
 def test_text_that_is_no_data_type_is_neither_evaluated_nor_taken_for_one(text: str) -> None:
-    assert runner._dtype(text) is None
+    assert parse_dtype(text) is None
 
 
 def test_what_a_schema_does_not_tell_is_found_by_the_reader(tmp_path: Path) -> None:

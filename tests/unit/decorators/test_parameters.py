@@ -303,7 +303,7 @@ def test_locations_outside_the_allowed_prefixes_are_refused(
 def test_plain_dicts_are_no_results(in_memory_airflow: InMemoryAirflow) -> None:
     """Only the marker makes one."""
 
-    @task
+    @task(multiple_outputs=False)
     def upstream() -> dict[str, Any]:
         return {"locations": ["/x.parquet"], "format": "parquet"}
 

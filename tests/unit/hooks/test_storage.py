@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_polars import ParquetSink, PolarsRemoteOperator
 from airflow_provider_polars.exceptions import ConfigurationError
 from airflow_provider_polars.hooks import storage
+from tests.harness.in_memory import InMemoryAirflow
+from tests.unit.outcomes import failure
 
 MODULE = "airflow.providers.amazon.aws.hooks.base_aws"
 
@@ -40,6 +43,7 @@ def install(
             found = types.SimpleNamespace(get_frozen_credentials=lambda: credentials)
             return types.SimpleNamespace(get_credentials=lambda: found)
 
+    monkeypatch.setenv("AIRFLOW_CONN_LAKE", "aws://")
     module = types.ModuleType(MODULE)
     module.AwsGenericHook = AwsGenericHook  # type: ignore[attr-defined]
     for name in ("airflow.providers.amazon", "airflow.providers.amazon.aws", "airflow.providers.amazon.aws.hooks"):
@@ -91,3 +95,16 @@ def test_missing_provider_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, MODULE, None)
     with pytest.raises(ConfigurationError, match=r"Install airflow-provider-polars\[amazon\] on the workers"):
         storage.storage_options("lake")
+
+
+def test_connection_that_does_not_exist_is_named(
+    in_memory_airflow: InMemoryAirflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The amazon provider would go on with whatever credentials the worker has."""
+    install(monkeypatch, Credentials(), None, None)
+    monkeypatch.delenv("AIRFLOW_CONN_LAKE")
+    sink = ParquetSink("s3://lake.invalid/a.parquet", aws_conn_id="lake")
+    work = PolarsRemoteOperator(task_id="t", query="builtins:dict", sink=sink)
+    assert failure(in_memory_airflow.run_task(work)) == (
+        "ConfigurationError: aws_conn_id='lake' names no connection. Create it, or correct the id."
+    )

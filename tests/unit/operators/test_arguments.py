@@ -236,11 +236,11 @@ def test_compute_and_sink_may_be_outputs_of_tasks(
     """As dicts with a kind; both are dependencies, and both are used."""
     with DAG("outputs", schedule=None):
 
-        @task
+        @task(multiple_outputs=False)
         def compute() -> dict[str, Any]:
             return {}
 
-        @task
+        @task(multiple_outputs=False)
         def sink() -> dict[str, Any]:
             return {}
 

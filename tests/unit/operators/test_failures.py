@@ -276,7 +276,7 @@ def test_function_that_needs_its_module_is_refused_for_another_process(in_memory
 def test_plain_task_between_two_polars_tasks_may_fail_alone(in_memory_airflow: InMemoryAirflow) -> None:
     """A result is data to Airflow: what a plain task makes of it is its own affair."""
 
-    @task
+    @task(multiple_outputs=False)
     def change(result: dict[str, Any]) -> dict[str, Any]:
         return {**result, "locations": []}
 

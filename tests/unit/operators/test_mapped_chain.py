@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def test_a_task_can_be_mapped_over_the_results_of_a_mapped_task(
     dag_test: Callable[..., DagRun], results_path: Path
 ) -> None:
-    with DAG("chain") as dag:
+    with DAG("chain", schedule=None) as dag:
 
         @polars_task
         def month(number: int) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -57,7 +57,7 @@ def _value(kind: type[Spec], name: str) -> Any:
     origin = typing.get_origin(hint)
     if origin is Literal:
         return typing.get_args(hint)[1]
-    if origin is tuple:
+    if origin in (tuple, Sequence):
         return ["one", TEXT]
     if origin is dict:
         return {"uri": TEXT}

@@ -1,0 +1,16 @@
+"""``python -I .../runner``: make this folder importable as a package, without the one around it, and run a job."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+folder = Path(__file__).resolve().parent
+spec = importlib.util.spec_from_file_location(
+    "polars_runner", folder / "__init__.py", submodule_search_locations=[str(folder)]
+)
+assert spec is not None
+assert spec.loader is not None
+sys.path.remove(str(folder))
+sys.modules["polars_runner"] = package = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(package)
+importlib.import_module("polars_runner.process").main()
