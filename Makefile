@@ -11,7 +11,7 @@ INSTALL = $(1)/bin/python -m pip install --quiet --no-compile --constraint const
 	&& ls $(1)/lib/python*/site-packages/airflow/__pycache__/__init__.*.pyc >/dev/null \
 	&& touch $(1)/.ready
 
-.PHONY: help demo test check bench dist constraints test-matrix clean
+.PHONY: help demo test test-stacks check bench dist constraints test-matrix clean
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -30,6 +30,9 @@ demo: $(READY) $(DATA)/flights.csv  ## a real DAG on 336,776 flights; its files 
 
 test: $(READY) $(DATA)/flights.csv  ## all tests, real Airflow processes included, with coverage
 	$(BIN)/python -m pytest --cov
+
+test-stacks: $(READY)  ## tests that start an Airflow of their own, on PostgreSQL too
+	$(BIN)/python -m pytest tests/airflow -m own_stack
 
 check: $(READY)  ## lint, format, types and the direction of imports
 	$(BIN)/ruff check

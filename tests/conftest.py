@@ -34,9 +34,11 @@ def _use_own_airflow_home() -> None:
     home = Path(tempfile.mkdtemp(prefix="airflow-tests-"))
     atexit.register(shutil.rmtree, home, ignore_errors=True)
     (home / "dags").mkdir()
-    environment = clean_environment() | library_environment(home)
+    (home / "tmp").mkdir()
+    environment = clean_environment() | library_environment(home) | {"TMPDIR": str(home / "tmp")}
     os.environ.clear()
     os.environ.update(environment)
+    tempfile.tempdir = None
 
 
 _use_own_airflow_home()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import sys
+import tempfile
 import threading
 import time
 import uuid
@@ -38,6 +41,7 @@ class LocalBackend(Backend[LocalCompute]):
         self._submission: Submission | None = None
         self._outputs: dict[str, Output] = {}
         self._staged: dict[str, Staging] = {}
+        self._rows: list[Staging] = []
         self._engine = str(compute.engine)
         self._interrupted = threading.Event()
 
@@ -110,9 +114,10 @@ class LocalBackend(Backend[LocalCompute]):
     def close(self) -> None:
         if self._execution is not None:
             self._execution.close()
-        for staging in self._staged.values():
+        for staging in (*self._staged.values(), *self._rows):
             staging.discard()
         self._staged.clear()
+        self._rows.clear()
 
     def _start(self, submission: Submission, writes: dict[str, Any]) -> Execution:
         from airflow_provider_polars import runner
@@ -151,7 +156,7 @@ class LocalBackend(Backend[LocalCompute]):
         return InProcessExecution({name: job_of(name) for name in writes})
 
     def _write(self, output: Output) -> dict[str, Any]:
-        """Return the sink as the runner takes it; a local file is staged."""
+        """Return the sink as the runner takes it; a local file is staged, rows for an object store wait in one."""
         sink = output.sink
         write: dict[str, Any] = {
             "format": sink.kind,
@@ -175,6 +180,11 @@ class LocalBackend(Backend[LocalCompute]):
                 staging = Staging(path, directory=sink.is_directory, extension=sink.extension, mark=output.mark)
                 self._staged[output.name] = staging
                 write["path"] = staging.path
+            else:
+                place = hashlib.sha256(sink.path.encode()).hexdigest()[:8]
+                rows = os.path.join(tempfile.gettempdir(), f"polars-rows-{place}")
+                self._rows.append(Staging(rows, directory=False, extension="ipc", mark=output.mark))
+                write["rows"] = self._rows[-1].path
         return write
 
     def _input_as_frame(self, given: Input) -> Any:

@@ -46,7 +46,7 @@ class Staging:
             for leftover in self.target.parent.glob(f"{_escaped(prefix)}*"):
                 shutil.rmtree(leftover, ignore_errors=True)
             self.folder = self.target.parent / f"{prefix}{uuid.uuid4().hex[:8]}.staging"
-            self.folder.mkdir()
+            self.folder.mkdir(mode=0o700)
         except OSError as error:
             raise write_error(error, str(self.target)) from error
 

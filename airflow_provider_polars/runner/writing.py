@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import inspect
 import json
 import os
-import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -25,8 +23,8 @@ class UnknownOptionError(TypeError):
 def run(frame: pl.LazyFrame, write: Mapping[str, Any], engine: str, head_rows: int = 0) -> dict[str, Any]:
     """Run one query and write its result; return what was written. Blocks, and releases the GIL meanwhile.
 
-    :param write: ``format``, ``path``, ``directory``, ``options``, ``storage_options``; for tables also
-        ``mode`` and ``mark``.
+    :param write: ``format``, ``path``, ``directory``, ``options``, ``storage_options``; for an object store ``rows``, a
+        local file for the rows until all are there; for tables also ``mode`` and ``mark``.
     :return: ``files`` (paths), ``rows``, ``bytes``, ``schema`` (pairs), ``head``, ``seconds``, ``scan_options``.
     """
     started = time.monotonic()
@@ -40,8 +38,9 @@ def run(frame: pl.LazyFrame, write: Mapping[str, Any], engine: str, head_rows: i
         frame = _computed(frame, engine)
         schema = frame.collect_schema()
         sink_engine = engine if engine == "streaming" else "auto"
-        with _complete(frame, write, engine) as rows:
-            _sink_files(rows, write, sink_engine, schema)
+        if write.get("rows") and engine not in COLLECTING:
+            frame = _complete(frame, write)
+        _sink_files(frame, write, sink_engine, schema)
     run_seconds = time.monotonic() - started
     return _describe(write, options, schema, head_rows) | {
         "seconds": round(run_seconds, 4),
@@ -59,19 +58,13 @@ def _computed(frame: pl.LazyFrame, engine: str) -> pl.LazyFrame:
     return frame.collect(engine=gpu_engine() if engine == "gpu" else "in-memory").lazy()
 
 
-@contextlib.contextmanager
-def _complete(frame: pl.LazyFrame, write: Mapping[str, Any], engine: str) -> Iterator[pl.LazyFrame]:
-    """Give the frame or, for an object store, its rows from a local file that ends with this process.
+def _complete(frame: pl.LazyFrame, write: Mapping[str, Any]) -> pl.LazyFrame:
+    """Return the rows of the frame, all of them, from the file that ``write`` has for them.
 
     Polars finishes the upload of a query that fails, and so would put a part of its rows in the place of a good object.
     """
-    if "://" not in write["path"] or engine in COLLECTING:
-        yield frame
-        return
-    with tempfile.TemporaryFile() as file:
-        rows = f"/proc/self/fd/{file.fileno()}"
-        frame.sink_ipc(rows, engine="streaming", maintain_order=write["options"].get("maintain_order", True))
-        yield pl.scan_ipc(rows)
+    frame.sink_ipc(write["rows"], engine="streaming", maintain_order=write["options"].get("maintain_order", True))
+    return pl.scan_ipc(write["rows"])
 
 
 def gpu_engine() -> Any:

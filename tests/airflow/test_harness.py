@@ -92,6 +92,7 @@ def test_time_out_tells_states_and_logs(finished_run: tuple[AirflowStack, str]) 
     assert all(f"--- {name}" in str(error.value) for name in PROCESSES)
 
 
+@pytest.mark.own_stack
 def test_import_error_is_raised_with_its_text(tmp_path: Path) -> None:
     """Waiting for a DAG whose file does not import shows why; a part of the processes is enough for that."""
     (tmp_path / "broken.py").write_text("raise RuntimeError('broken on purpose')  # dag airflow\n")
@@ -103,6 +104,7 @@ def test_import_error_is_raised_with_its_text(tmp_path: Path) -> None:
     assert not stack.home.exists()
 
 
+@pytest.mark.own_stack
 def test_failed_start_stops_what_runs_and_keeps_logs(tmp_path: Path) -> None:
     """A process that exits at once ends the start, with its log in the error."""
     broken = {"AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "often"}
@@ -115,6 +117,7 @@ def test_failed_start_stops_what_runs_and_keeps_logs(tmp_path: Path) -> None:
     shutil.rmtree(stack.home)
 
 
+@pytest.mark.own_stack
 @pytest.mark.skipif(not postgres_available(), reason="no PostgreSQL server with its drivers")
 def test_postgresql_and_nothing_is_left_after_the_end() -> None:
     """The same run on PostgreSQL; processes, ports and files are gone afterwards."""
@@ -135,6 +138,7 @@ def test_postgresql_and_nothing_is_left_after_the_end() -> None:
     assert not stack.home.exists()
 
 
+@pytest.mark.own_stack
 @pytest.mark.skipif(not postgres_available(), reason="no PostgreSQL server with its drivers")
 def test_postgresql_stop_is_repeatable() -> None:
     """A server stopped by hand within the block does not disturb the end of the block."""
