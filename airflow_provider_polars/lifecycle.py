@@ -17,6 +17,7 @@ from airflow_provider_polars.query.result import ResultRef
 
 STORE_KEY = "polars_runs"
 WATCH_SECONDS = 1.0
+USABLE = (RunState.QUEUED, RunState.RUNNING, RunState.SUCCEEDED)
 
 
 class RunStore(Protocol):
@@ -45,7 +46,7 @@ class Lifecycle:
     :param backend: runs the queries.
     :param store: where the Runs are kept between tries.
     :param max_tries: ``ti.max_tries``: kept by an automatic retry, raised by a clear. Runs stored under another number
-        are not adopted.
+        are not adopted but cancelled.
     :param log: receives what people read.
     """
 
@@ -85,17 +86,17 @@ class Lifecycle:
         self._cancel()
 
     def _adopt(self, submission: Submission) -> bool:
-        """Take over the Runs of an earlier try if they still live or have succeeded; cancel them if only some do."""
+        """Take over the Runs of an earlier try if they still live or have succeeded; else cancel them."""
         stored = self.store.get(STORE_KEY)
-        if not isinstance(stored, dict) or stored.get("max_tries") != self.max_tries:
+        if not isinstance(stored, dict):
             return False
-        self._runs = [Run.from_dict(run) for run in stored["runs"]]
-        usable = [
-            self.backend.poll(run).state in (RunState.QUEUED, RunState.RUNNING, RunState.SUCCEEDED)
-            for run in self._runs
-        ]
+        self._runs = [Run.from_dict(run) for run in stored.get("runs", [])]
         wanted = {output.name for output in submission.outputs}
-        if all(usable) and {run.output for run in self._runs} == wanted:
+        if (
+            stored.get("max_tries") == self.max_tries
+            and {run.output for run in self._runs} == wanted
+            and all(self.backend.poll(run).state in USABLE for run in self._runs)
+        ):
             self.log.info("Adopted %s of an earlier try", _names(self._runs))
             return True
         self._cancel()

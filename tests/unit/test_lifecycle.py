@@ -128,13 +128,14 @@ def test_a_retry_submits_anew_where_the_earlier_query_has_ended_badly(
     assert new_try().execute(one())["return_value"].query_id == "q2"
 
 
-def test_a_cleared_task_submits_anew_although_its_query_lives(
+def test_a_cleared_task_cancels_the_query_of_before_and_submits_anew(
     cluster: Cluster, store: RecordingStore, new_try: NewTry
 ) -> None:
     leave_behind(cluster, store, new_try)
     cluster.statuses["q2"] = [SUCCEEDED]
 
     assert new_try(max_tries=1).execute(one())["return_value"].query_id == "q2"
+    assert "cancel q1" in cluster.events
 
 
 def test_a_retry_submits_all_anew_and_cancels_the_rest_where_one_of_several_is_lost(
