@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks.figures import Figure, interleave, median, ratio
 from tests.harness.environment import clean_environment, library_environment
 
-ROWS = 4_500_000
+ROWS = 6_500_000
 EMPTY_PAIRS = 40
 
 
