@@ -96,8 +96,9 @@ def _sink_files(frame: pl.LazyFrame, write: Mapping[str, Any], engine: str, sche
     written: list[str] = []
 
     def place(file: Any) -> str:
-        written.append(_partition_file(file, write["format"]))
-        return f"{path.rstrip('/')}/{written[-1]}"
+        name = _partition_file(file, write["format"])
+        written.append(name)
+        return f"{path.rstrip('/')}/{name}"
 
     if write["partition_by"] or write["max_rows_per_file"]:
         limit = write["max_rows_per_file"]
