@@ -33,6 +33,7 @@ DAGS_FOLDERS = (REPOSITORY / "dags", REPOSITORY / "tests" / "airflow" / "dags")
 def _use_own_airflow_home() -> None:
     home = Path(tempfile.mkdtemp(prefix="airflow-tests-"))
     atexit.register(shutil.rmtree, home, ignore_errors=True)
+    home.chmod(0o755)  # a PostgreSQL server has its files below, and is another user
     (home / "dags").mkdir()
     (home / "tmp").mkdir()
     environment = clean_environment() | library_environment(home) | {"TMPDIR": str(home / "tmp")}
