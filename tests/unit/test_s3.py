@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -280,3 +281,19 @@ def test_failed_query_leaves_the_earlier_object(airflow: InMemoryAirflow, bucket
         assert "SchemaError" in failure(airflow.run_task(failing(), run_id=f"run {run}"))
         heights.append(frame_at(bucket, "letters.parquet").height)
     assert heights == [4] * 5
+
+
+@each_compute
+@pytest.mark.usefixtures("results_path", "bucket")
+def test_rows_on_their_way_leave_nothing_in_the_temporary_folder(
+    airflow: InMemoryAirflow, compute: LocalCompute, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither when they arrive nor when the store refuses them."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for bucket_name, state in (("lake", "success"), ("absent", "failed")):
+        sink = ParquetSink(f"s3://{bucket_name}/letters.parquet", aws_conn_id="lake")
+        write = PolarsRemoteOperator(
+            task_id=bucket_name, query=letters, query_kwargs={"rows": 4}, compute=compute, sink=sink
+        )
+        assert airflow.run_task(write).state == state
+        assert list(tmp_path.iterdir()) == []
