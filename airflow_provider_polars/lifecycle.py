@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from airflow_provider_polars.backends.base import Backend, Run, RunState, RunStatus, Submission
+from airflow_provider_polars.backends.base import Backend, Run, RunState, Submission
 from airflow_provider_polars.exceptions import (
     PolarsProviderError,
     QueryCancelledError,
@@ -113,7 +113,7 @@ class Lifecycle:
 
     def _wait(self, timeout: float | None) -> None:
         deadline = min(run.submitted_at for run in self._runs) + timeout if timeout else None
-        while not self._killed and not all(self._status(run).state.is_terminal for run in self._runs):
+        while not self._killed and not all(self.backend.poll(run).state.is_terminal for run in self._runs):
             left = deadline - time.time() if deadline else WATCH_SECONDS
             if left <= 0:
                 raise QueryTimeoutError(
@@ -124,11 +124,8 @@ class Lifecycle:
         if self._killed:
             raise QueryCancelledError(f"The task was killed; {_names(self._runs)} was cancelled.")
 
-    def _status(self, run: Run) -> RunStatus:
-        return self.backend.poll(run)
-
     def _raise_failures(self) -> None:
-        statuses = [(run, self._status(run)) for run in self._runs]
+        statuses = [(run, self.backend.poll(run)) for run in self._runs]
         failed = [(run, status) for run, status in statuses if status.state is not RunState.SUCCEEDED]
         if not failed:
             return

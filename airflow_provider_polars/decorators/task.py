@@ -44,9 +44,9 @@ class _PolarsDecoratedOperator(DecoratedOperator, PolarsRemoteOperator):
         check_names("polars_task", kwargs, type(self))
         super().__init__(python_callable=python_callable, op_args=op_args, op_kwargs=op_kwargs, **kwargs)
 
-    def build(self, context: Context) -> Query:
+    def build(self, context: Context, resolver: InputResolver) -> Query:
         """Return the function with its arguments; the context's names are there for parameters that ask for them."""
-        function, resolver = self.python_callable, InputResolver()
+        function = self.python_callable
 
         def convert(name: str, value: Any) -> Any:
             return resolver.convert(value, lambda: parameter_form(function, name))
@@ -56,10 +56,6 @@ class _PolarsDecoratedOperator(DecoratedOperator, PolarsRemoteOperator):
         given = {name: convert(name, value) for name, value in self.op_kwargs.items()}
         kwargs = determine_kwargs(function, args, {**context, **given})
         return Query(FunctionSource(function), args, dict(kwargs))
-
-    def convert_inputs(self, query: Query, resolver: InputResolver) -> Query:
-        """Return the query as it is: :meth:`build` has converted what the author passed, and only that."""
-        return query
 
 
 @overload

@@ -128,7 +128,7 @@ class PolarsRemoteOperator(PolarsBaseOperator):
         check_mapped_sinks(self, context["ti"].map_index)
         single = not is_output_map(self.sink)
         self._check_mapping(single and context["ti"].map_index in (None, -1))
-        query = self.convert_inputs(self.build(context), InputResolver())
+        query = self.build(context, InputResolver())
         outputs = make_outputs(sinks, context)
         results = self._run(compute, Submission(query=query, outputs=outputs, options=options, single=single), context)
         announce(results, outputs, options.labels or (), context)
@@ -136,8 +136,8 @@ class PolarsRemoteOperator(PolarsBaseOperator):
             return dict(results["return_value"])
         return {name: dict(result) for name, result in results.items()}
 
-    def build(self, context: Context) -> Query:
-        """Return the query of this task; upstream results in its arguments are still references."""
+    def build(self, context: Context, resolver: InputResolver) -> Query:
+        """Return the query of this task, the upstream results in its arguments ready to be scanned."""
         if (self.query is None) == (self.sql is None):
             raise ConfigurationError("Give exactly one of query= and sql=.")
         unused = "query_kwargs" if self.sql is not None else "tables"
@@ -146,20 +146,15 @@ class PolarsRemoteOperator(PolarsBaseOperator):
                 f"{unused}= has no use here: query= takes its arguments from query_kwargs=, sql= from tables=."
             )
         if self.sql is not None:
-            resolver = InputResolver()
             tables = {name: resolver.table(name, value) for name, value in (self.tables or {}).items()}
             return Query(SqlSource(self.sql), kwargs=tables)
-        assert self.query is not None
-        return Query(self.query, kwargs=dict(self.query_kwargs or {}))
-
-    def convert_inputs(self, query: Query, resolver: InputResolver) -> Query:
-        """Return the query with its upstream results ready to be scanned."""
-        function = None if isinstance(query.source, SqlSource) else query.source
+        source = self.query
+        assert source is not None
 
         def convert(name: str, value: Any) -> Any:
-            return resolver.convert(value, lambda: parameter_form(function.load(), name) if function else "lazy")
+            return resolver.convert(value, lambda: parameter_form(source.load(), name))
 
-        return Query(query.source, kwargs={name: convert(name, value) for name, value in query.kwargs.items()})
+        return Query(source, kwargs={name: convert(name, value) for name, value in (self.query_kwargs or {}).items()})
 
     def on_kill(self) -> None:
         """Cancel the query; :meth:`execute` then ends with an error."""

@@ -35,14 +35,14 @@ def wait_for_pids(file: Path, count: int = 1) -> list[int]:
 def endless(pids: str) -> pl.LazyFrame:
     import os
     import subprocess
-    import time
+    import threading
 
     with open(pids, "a") as file:
         child = subprocess.Popen(["sleep", "600"])
         file.write(f"{os.getpid()}\n{child.pid}\n")
 
-    def sleep(frame: pl.DataFrame) -> pl.DataFrame:
-        time.sleep(600)
+    def wait(frame: pl.DataFrame) -> pl.DataFrame:
+        threading.Event().wait(600)
         return frame
 
-    return pl.LazyFrame({"id": [1]}).map_batches(sleep)
+    return pl.LazyFrame({"id": [1]}).map_batches(wait)
