@@ -11,7 +11,7 @@ INSTALL = $(1)/bin/python -m pip install --quiet --no-compile --constraint $(2) 
 	&& ls $(1)/lib/python*/site-packages/airflow/__pycache__/__init__.*.pyc >/dev/null \
 	&& touch $(1)/.ready
 
-.PHONY: help demo test test-stacks check bench dist constraints test-matrix clean
+.PHONY: help demo test test-stacks check bench dist constraints test-matrix test-oldest clean
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -62,6 +62,9 @@ test-matrix: $(PYTHONS:%=test-%)  ## unit tests on PYTHONS, each in an environme
 .matrix/%/.ready: pyproject.toml constraints.txt
 	PYENV_VERSION=$* python$* -m venv .matrix/$*
 	$(call INSTALL,.matrix/$*,constraints.txt)
+
+test-oldest: .matrix/oldest/.ready $(DATA)/flights.csv  ## unit tests with the oldest Polars that is supported
+	.matrix/oldest/bin/python -m pytest tests/unit -p no:cacheprovider
 
 # The oldest Polars and polars-cloud that pyproject.toml admits; all else is as in constraints.txt.
 .matrix/oldest/constraints.txt: pyproject.toml constraints.txt
