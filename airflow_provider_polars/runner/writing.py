@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
 import polars as pl
 
 from .reading import EXTENSIONS, MANIFEST, expand_url, iceberg_table, list_files, scan
+
+QUIET_SECONDS = 0.1
+QUIET_LIMIT_SECONDS = 5.0
 
 
 class UnknownOptionError(TypeError):
@@ -94,8 +98,11 @@ def _sink_files(frame: pl.LazyFrame, write: Mapping[str, Any], engine: str, sche
         sink(frame, path, **options)
         return
     written: list[str] = []
+    failed = False
 
     def place(file: Any) -> str:
+        if failed:
+            raise RuntimeError("the query has failed: no further file")
         name = _partition_file(file, write["format"])
         written.append(name)
         return f"{path.rstrip('/')}/{name}"
@@ -105,7 +112,12 @@ def _sink_files(frame: pl.LazyFrame, write: Mapping[str, Any], engine: str, sche
         target = pl.PartitionBy(
             path, file_path_provider=place, key=write["partition_by"] or None, max_rows_per_file=limit
         )
-        sink(frame, target, **options)
+        try:
+            sink(frame, target, **options)
+        except BaseException:
+            failed = True
+            _wait_for_writers(path)
+            raise
         frame = schema.to_frame().lazy()
     if not written:
         written.append(f"00000000.{EXTENSIONS[write['format']]}")
@@ -113,6 +125,29 @@ def _sink_files(frame: pl.LazyFrame, write: Mapping[str, Any], engine: str, sche
     if "://" in path:
         manifest = pl.LazyFrame({"files": [sorted(written)]})
         manifest.sink_ndjson(f"{path.rstrip('/')}/{MANIFEST}", storage_options=options["storage_options"])
+
+
+def _wait_for_writers(folder: str) -> None:
+    """Return once nothing in this process has a file below ``folder`` open any more, and opens none for a while.
+
+    A query that fails does not wait for the writers of its other files: they go on for some milliseconds, create files
+    and folders that were removed already, and hold the space of a full disk.
+    """
+    quiet_since = started = time.monotonic()
+    while (now := time.monotonic()) - quiet_since < QUIET_SECONDS and now - started < QUIET_LIMIT_SECONDS:
+        if any(path.startswith(f"{folder.rstrip('/')}/") for path in _open_files()):
+            quiet_since = now
+        time.sleep(0.005)
+
+
+def _open_files() -> Iterator[str]:
+    try:
+        names = os.listdir("/proc/self/fd")
+    except OSError:
+        return
+    for name in names:
+        with contextlib.suppress(OSError):
+            yield os.readlink(f"/proc/self/fd/{name}")
 
 
 def _partition_file(file: Any, kind: str) -> str:

@@ -54,6 +54,25 @@ def test_a_full_disk_is_named_and_the_earlier_file_and_directory_stay(
     assert sorted(os.listdir(small_disk)) == ["file", "folder"]
 
 
+@pytest.mark.parametrize("kind", [ParquetSink, CsvSink, IpcSink, NdjsonSink])
+def test_a_failure_is_reported_once_the_writers_of_the_other_files_have_ended(
+    small_disk: Path, kind: type[FileSink]
+) -> None:
+    def many_files() -> pl.LazyFrame:
+        return large().with_columns(part=pl.col("id") % 20)
+
+    for _ in range(5):
+        with pytest.raises(SinkWriteError, match="The disk is full"):
+            run_one(many_files, kind(str(small_disk / "folder"), partition_by=["part"]))
+        assert [path for path in open_files() if path.startswith(str(small_disk))] == []
+        assert os.listdir(small_disk) == []
+
+
+def open_files() -> list[str]:
+    folder = Path("/proc/self/fd")
+    return [os.readlink(folder / name) for name in os.listdir(folder) if (folder / name).is_symlink()]
+
+
 def test_a_query_fits_again_once_there_is_space(small_disk: Path) -> None:
     ballast = small_disk / "ballast"
     ballast.write_bytes(bytes(2_000_000))
