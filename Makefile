@@ -11,7 +11,7 @@ INSTALL = $(1)/bin/python -m pip install --quiet --no-compile --constraint $(2) 
 	&& ls $(1)/lib/python*/site-packages/airflow/__pycache__/__init__.*.pyc >/dev/null \
 	&& touch $(1)/.ready
 
-.PHONY: help demo test test-stacks check bench dist constraints test-matrix test-oldest clean
+.PHONY: help demo test test-stacks check bench dist constraints stubs test-matrix test-oldest clean
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -55,6 +55,12 @@ constraints:  ## newest versions of everything, for every supported Python, into
 	&& "$$tmp/bin/uv" pip compile --quiet --upgrade --universal --python-version 3.10 --strip-extras --no-annotate \
 		--no-emit-index-url --custom-compile-command "make constraints" \
 		--extra dev --extra amazon --output-file constraints.txt pyproject.toml
+
+stubs:  ## the stubs of protocol/*.proto, with the oldest grpcio and protobuf that pyproject.toml allows
+	tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT \
+	&& $(PYTHON) -m venv "$$tmp" && "$$tmp/bin/python" -m pip install --quiet grpcio-tools==1.76.0 protobuf==6.31.1 \
+	&& "$$tmp/bin/python" -m grpc_tools.protoc --proto_path=. --python_out=. --pyi_out=. --grpc_python_out=. \
+		airflow_provider_polars/protocol/*.proto
 
 test-matrix: $(PYTHONS:%=test-%)  ## unit tests on PYTHONS, each in an environment of its own
 

@@ -1,0 +1,182 @@
+"""``polars-dev-cluster up | status | down``."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import secrets
+import signal
+import sys
+from typing import Any
+
+from airflow_provider_polars.dev_cluster import registry
+from airflow_provider_polars.dev_cluster.settings import DEFAULT_OBSERVATORY_PORT, DEFAULT_PORT, LOOPBACK, Settings
+
+TOKEN_VARIABLE = "POLARS_DEV_CLUSTER_TOKEN"
+NOTICE = "A Polars cluster for development and tests: a stand-in, not for production"
+_MADE = "(made)"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; return its exit code: 0, 1 for what went wrong, 2 for wrong arguments."""
+    given = _parser().parse_args(arguments)
+    command: Any = {"up": up, "status": status, "down": down}[given.command]
+    return int(command(given))
+
+
+def up(given: argparse.Namespace) -> int:
+    """Run a cluster until SIGINT or SIGTERM."""
+    token = os.environ.get(TOKEN_VARIABLE) or None if given.token is None else given.token
+    token = secrets.token_urlsafe(24) if token == _MADE else token
+    if given.host not in (LOOPBACK, "localhost", "::1"):
+        if not given.allow_remote:
+            return _fail(f"--host {given.host} lets others in, who could run code here: add --allow-remote to mean it")
+        if token is None:
+            return _fail("--allow-remote needs --token: whoever reaches the cluster can run code on this machine")
+    settings = Settings(
+        host=given.host,
+        port=given.port,
+        observatory_port=given.observatory_port,
+        workers=given.workers,
+        python=given.python,
+        memory_limit=int(given.memory_limit_gb * 1e9) if given.memory_limit_gb else None,
+        tls=given.tls,
+        token=token,
+        deny_anonymous_users=given.deny_anonymous_users,
+        result_ttl=given.result_ttl,
+    )
+    return asyncio.run(_run(settings, as_json=given.json))
+
+
+async def _run(settings: Settings, *, as_json: bool) -> int:
+    from airflow_provider_polars.dev_cluster.pool import WorkersFailedError
+    from airflow_provider_polars.dev_cluster.server import PortInUseError, running
+
+    ended = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    stopping: asyncio.Future[Any] = asyncio.ensure_future(ended.wait())
+    try:
+        async with running(settings, give_up=stopping) as cluster:
+            if cluster is None:
+                return 0
+            entry = registry.Entry(
+                pid=os.getpid(),
+                born=registry.started_at(os.getpid()) or 0,
+                uri=cluster.uri,
+                observatory=cluster.observatory_uri,
+                port=cluster.port,
+                workers=settings.workers,
+                polars=cluster.scheduler.polars,
+            )
+            with registry.registered(entry):
+                facts = {
+                    "scheduler": cluster.uri,
+                    "observatory": cluster.observatory_uri,
+                    "workers": settings.workers,
+                    "polars": cluster.scheduler.polars,
+                    "python": cluster.scheduler.python,
+                    "authority": str(cluster.authority) if cluster.authority else None,
+                    "token": settings.token,
+                    "pid": os.getpid(),
+                }
+                print(json.dumps(facts) if as_json else _table(facts, cluster.port), flush=True)
+                await asyncio.wait([stopping, cluster.pool.failed], return_when=asyncio.FIRST_COMPLETED)
+                if cluster.pool.failed.done():
+                    cluster.pool.failed.result()
+        return 0
+    except PortInUseError as error:
+        others = [entry for entry in registry.entries() if entry.port == settings.port]
+        hint = f"a development cluster is up there already, pid {others[0].pid}" if others else "choose another port"
+        return _fail(f"{error}; {hint}")
+    except WorkersFailedError as error:
+        return _fail(str(error))
+    finally:
+        stopping.cancel()
+
+
+def _table(facts: dict[str, Any], port: int) -> str:
+    workers = f"{facts['workers']}, each one query at a time (Polars {facts['polars']}, Python {facts['python']})"
+    rows = {
+        "scheduler": facts["scheduler"],
+        "observatory": facts["observatory"],
+        "workers": workers,
+        "token": facts["token"] and f'{facts["token"]}   (extra_headers={{"authorization": "Bearer …"}})',
+        "authority": facts["authority"] and f"{facts['authority']}   (TLSOptions(ca_cert=…))",
+        "stop": f"Ctrl-C, or: polars-dev-cluster down --port {port}",
+    }
+    return "\n".join([NOTICE, *(f"  {name:<12} {value}" for name, value in rows.items() if value)])
+
+
+def status(given: argparse.Namespace) -> int:
+    """Print the clusters of this user that run; 1 if there are none."""
+    found = [entry for entry in registry.entries() if given.port in (None, entry.port)]
+    for entry in found:
+        print(f"{entry.uri}  observatory {entry.observatory}  {entry.workers} workers  pid {entry.pid}")
+    if not found:
+        print("no development cluster is up" + (f" on port {given.port}" if given.port else ""))
+    return 0 if found else 1
+
+
+def down(given: argparse.Namespace) -> int:
+    """Stop the cluster on a port, or the only one; 1 if there is none."""
+    found = [entry for entry in registry.entries() if given.port in (None, entry.port)]
+    if len(found) > 1:
+        return _fail(f"several are up, on the ports {', '.join(str(entry.port) for entry in found)}: say --port")
+    if not found:
+        return status(given)
+    if not found[0].stop():
+        return _fail(f"pid {found[0].pid} does not end: kill -9 {found[0].pid}; its workers end with it")
+    print(f"stopped {found[0].uri}")
+    return 0
+
+
+def _fail(text: str) -> int:
+    print(f"polars-dev-cluster: {text}", file=sys.stderr)
+    return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="polars-dev-cluster", description=NOTICE)
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("up", help="run a cluster until Ctrl-C or SIGTERM")
+    run.add_argument("--workers", type=_positive(int), default=2, help="queries at the same time (2)")
+    run.add_argument("--port", type=_port, default=DEFAULT_PORT, help=f"of the scheduler ({DEFAULT_PORT}); 0: any")
+    run.add_argument(
+        "--observatory-port", type=_port, default=DEFAULT_OBSERVATORY_PORT, help=f"({DEFAULT_OBSERVATORY_PORT}); 0: any"
+    )
+    run.add_argument("--host", default=LOOPBACK, help=f"address to listen on ({LOOPBACK})")
+    run.add_argument("--allow-remote", action="store_true", help="needed for a host other than loopback")
+    run.add_argument("--tls", action="store_true", help="with a certificate of an authority made for this run")
+    run.add_argument(
+        "--token",
+        nargs="?",
+        const=_MADE,
+        help=f"bearer token that all calls need; made if no value is given; {TOKEN_VARIABLE} keeps it out of ps",
+    )
+    run.add_argument("--deny-anonymous-users", action="store_true", help="refuse queries without a user name")
+    run.add_argument("--python", default=sys.executable, help="interpreter of the workers, with Polars and grpcio")
+    run.add_argument("--memory-limit-gb", type=_positive(float), help="per worker; a query above it fails")
+    run.add_argument("--result-ttl", type=_positive(float), default=3600.0, help="seconds to keep ended queries (3600)")
+    run.add_argument("--json", action="store_true", help="print one line of JSON instead of a table, once it is ready")
+    for name, text in (("status", "list the clusters of this user"), ("down", "stop a cluster")):
+        commands.add_parser(name, help=text).add_argument("--port", type=_port, default=None)
+    return parser
+
+
+def _positive(kind: Any) -> Any:
+    def convert(text: str) -> Any:
+        if (value := kind(text)) <= 0:
+            raise argparse.ArgumentTypeError(f"{text} is not above 0")
+        return value
+
+    convert.__name__ = kind.__name__
+    return convert
+
+
+def _port(text: str) -> int:
+    if not 0 <= (value := int(text)) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 65535")
+    return value

@@ -1,0 +1,115 @@
+"""The REST interface: ``/api/v1`` as clients know it, ``/_dev`` for tests of this cluster alone."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from airflow_provider_polars.dev_cluster.access import carries_token
+from airflow_provider_polars.dev_cluster.queries import Query
+from airflow_provider_polars.dev_cluster.recorder import Recorder
+from airflow_provider_polars.dev_cluster.scheduler import Scheduler
+from airflow_provider_polars.protocol import compute_plane_pb2 as wire
+
+_STATUS = {1: "Scheduled", 2: "InProgress", 3: "Success", 4: "Failed", 5: "Canceled"}
+_ENGINES = {wire.ENGINE_IN_MEMORY: "InMemory", wire.ENGINE_STREAMING: "Streaming", wire.ENGINE_GPU: "Gpu"}
+
+
+def application(scheduler: Scheduler, recorder: Recorder) -> Starlette:
+    """Return the web application."""
+
+    async def query(request: Request) -> Response:
+        given = request.path_params["query_id"]
+        recorder.add("GET query", request.headers.items(), query_id=given[:36])
+        try:
+            found = scheduler.queries.get(str(uuid.UUID(given)))
+        except ValueError:
+            return JSONResponse({"error": f"{given[:80]!r} is no UUID"}, 400)
+        return JSONResponse(details(found)) if found else JSONResponse({"error": f"no query {given}"}, 404)
+
+    async def status(_: Request) -> Response:
+        workers = [*scheduler.workers.values(), *filter(None, [scheduler.planner])]
+        return JSONResponse(
+            {
+                "ready": scheduler.ready.is_set(),
+                "polars": scheduler.polars,
+                "python": scheduler.python,
+                "workers": [
+                    {
+                        "name": worker.name,
+                        "pid": worker.pid,
+                        "query_id": worker.query_id,
+                        "resident_bytes": worker.resident_bytes,
+                    }
+                    for worker in workers
+                ],
+            }
+        )
+
+    async def queries(_: Request) -> Response:
+        return JSONResponse([query.summary() for query in scheduler.queries])
+
+    async def records(request: Request) -> Response:
+        try:
+            return JSONResponse(recorder.since(int(request.query_params.get("since", "0"))))
+        except ValueError:
+            return JSONResponse({"error": "since= must be a whole number"}, 400)
+
+    async def check_token(request: Request, call_next: RequestResponseEndpoint) -> Response:
+        if not carries_token(request.headers.get("authorization"), scheduler.settings.token):
+            return JSONResponse({"error": "the bearer token is missing or wrong"}, 401)
+        return await call_next(request)
+
+    return Starlette(
+        routes=[
+            Route("/api/v1/query/{query_id}", query),
+            Route("/_dev/status", status),
+            Route("/_dev/queries", queries),
+            Route("/_dev/records", records),
+        ],
+        middleware=[Middleware(BaseHTTPMiddleware, dispatch=check_token)],
+    )
+
+
+def details(query: Query) -> dict[str, Any]:
+    """Return a query as the client decodes it; null where this cluster does not know."""
+    settings, output = query.settings, query.output
+    done = query.ended.is_set()
+    return {
+        "id": query.id,
+        "user": {"name": query.user},
+        "status": _STATUS[query.state],
+        "request_time": _time(query.requested),
+        "start_time": _time(query.started),
+        "end_time": _time(query.ended_at),
+        "query_plan_timing": {"plan_start_time": _time(query.requested), "plan_end_time": _time(query.planned)},
+        "in_progress_stages": [0] if query.started and not done else [],
+        "finished_stages": [0] if output is not None else [],
+        "total_num_stages": 1,
+        "failed_stage": 0 if query.errors else None,
+        "total_node_time_ns": int(output.seconds * 1e9) if output else 0,
+        "engine": _ENGINES.get(settings.engine, "Auto"),
+        "query_type": "Distributed" if query.distributed else "Single",
+        "total_bytes_shuffled": None,
+        "percentage_time_shuffling": None,
+        "total_rows_read": None,
+        "total_bytes_read": None,
+        "total_num_files": None,
+        "original_num_files": None,
+        "output_files": len(output.files) if output else None,
+        "output_rows": output.rows if output else None,
+        "output_location": output.files[0] if output and output.files else None,
+        "errors": list(dict.fromkeys(query.errors.values())),
+    }
+
+
+def _time(seconds: float | None) -> str | None:
+    return None if seconds is None else dt.datetime.fromtimestamp(seconds, dt.timezone.utc).isoformat()

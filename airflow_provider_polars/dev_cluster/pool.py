@@ -1,0 +1,109 @@
+"""The processes of the workers on this host: started, replaced when they end, stopped together."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from airflow_provider_polars.dev_cluster.settings import Settings
+
+PROGRAM = Path(__file__).parent / "worker"
+STOP_SECONDS = 3.0
+YOUNG_SECONDS = 5.0
+MOST_EARLY_ENDS = 5
+
+
+class WorkersFailedError(Exception):
+    """The workers end as soon as they have started."""
+
+
+class Pool:
+    """Worker processes, by name.
+
+    :param address: where they register.
+    :param token: what they register with.
+    """
+
+    def __init__(self, settings: Settings, address: str, token: str) -> None:
+        self._settings = settings
+        self._address = address
+        self._token = token
+        self._processes: dict[str, asyncio.subprocess.Process] = {}
+        self._watchers: list[asyncio.Task[None]] = []
+        self.failed: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    def start(self, roles: dict[str, str]) -> None:
+        """Start one process for each name, and keep it running."""
+        self._watchers = [asyncio.create_task(self._keep(name, role)) for name, role in roles.items()]
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """Process ids, by name."""
+        return {name: process.pid for name, process in self._processes.items()}
+
+    def kill(self, name: str) -> None:
+        """End one process at once; another one takes its place."""
+        if (process := self._processes.get(name)) is not None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+
+    async def stop(self) -> None:
+        """End all processes and wait for them."""
+        for watcher in self._watchers:
+            watcher.cancel()
+        await asyncio.gather(*self._watchers, return_exceptions=True)
+        for process in self._processes.values():
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+        await asyncio.gather(*(process.wait() for process in self._processes.values()))
+
+    async def _keep(self, name: str, role: str) -> None:
+        early_ends = 0
+        while early_ends < MOST_EARLY_ENDS:
+            started = time.monotonic()
+            try:
+                process = await self._spawn(name, role)
+            except OSError as error:
+                self._give_up(f"cannot start {self._settings.python}: {error.strerror}")
+                return
+            await process.wait()
+            killed = process.returncode is not None and process.returncode == -signal.SIGKILL
+            young = time.monotonic() - started < YOUNG_SECONDS
+            early_ends = early_ends + 1 if young and not killed else 0
+        self._give_up(
+            f"{name} ended {MOST_EARLY_ENDS} times just after its start, with exit code {process.returncode}; are "
+            f"Polars and grpcio installed for {self._settings.python}?"
+        )
+
+    async def _spawn(self, name: str, role: str) -> asyncio.subprocess.Process:
+        process = await asyncio.create_subprocess_exec(
+            self._settings.python,
+            str(PROGRAM),
+            stdin=asyncio.subprocess.PIPE,
+            start_new_session=True,
+            env={**os.environ, "POLARS_MAX_THREADS": str(self._settings.polars_threads)},
+        )
+        self._processes[name] = process
+        job = {
+            "address": self._address,
+            "token": self._token,
+            "name": name,
+            "role": role,
+            "memory_limit": self._settings.memory_limit,
+            "parent": os.getpid(),
+        }
+        assert process.stdin is not None
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            process.stdin.write(json.dumps(job).encode() + b"\n")
+            await process.stdin.drain()
+        return process
+
+    def _give_up(self, reason: str) -> None:
+        if not self.failed.done():
+            self.failed.set_exception(WorkersFailedError(reason))

@@ -1,0 +1,92 @@
+"""Which clusters this user runs on this host: one small file each, by port."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+STOP_SECONDS = 15.0
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A cluster that runs."""
+
+    pid: int
+    born: int
+    """Start of the process in clock ticks since boot, which tells it from a later one of the same id."""
+
+    uri: str
+    observatory: str
+    port: int
+    workers: int
+    polars: str
+
+    @property
+    def alive(self) -> bool:
+        """Whether that very process still runs."""
+        return started_at(self.pid) == self.born
+
+    def stop(self) -> bool:
+        """Ask the process to end, and wait; return whether it has."""
+        if self.alive:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGTERM)
+        deadline = time.monotonic() + STOP_SECONDS
+        while self.alive and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return not self.alive
+
+
+def folder() -> Path:
+    """Return the folder of the files, which is this user's alone.
+
+    :raises PermissionError: if somebody else owns it.
+    """
+    place = Path(tempfile.gettempdir()) / f"polars-dev-clusters-{os.getuid()}"
+    place.mkdir(mode=0o700, exist_ok=True)
+    if place.stat().st_uid != os.getuid():
+        raise PermissionError(f"{place} belongs to another user")
+    return place
+
+
+@contextlib.contextmanager
+def registered(entry: Entry) -> Iterator[None]:
+    """Keep the file of a cluster while the block runs."""
+    file = folder() / f"{entry.port}.json"
+    file.write_text(json.dumps(asdict(entry)))
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def entries() -> list[Entry]:
+    """Return the clusters that run, by port; files of others are removed."""
+    found = []
+    for file in folder().glob("*.json"):
+        try:
+            entry = Entry(**json.loads(file.read_text()))
+        except (OSError, ValueError, TypeError):
+            continue
+        if entry.alive:
+            found.append(entry)
+        else:
+            file.unlink(missing_ok=True)
+    return sorted(found, key=lambda entry: entry.port)
+
+
+def started_at(pid: int) -> int | None:
+    """Return when a process was started, in clock ticks since boot; None if it is gone or only waits to be reaped."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] == "Z" else int(fields[19])

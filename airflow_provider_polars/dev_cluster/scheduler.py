@@ -1,0 +1,248 @@
+"""Which query runs where: planning, the queue, retries and cancels."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from airflow_provider_polars.dev_cluster.queries import (
+    CANCELED,
+    FAILED,
+    SCHEDULED,
+    SUCCESS,
+    Output,
+    Plans,
+    Queries,
+    Query,
+)
+from airflow_provider_polars.dev_cluster.settings import Settings
+from airflow_provider_polars.dev_cluster.workers import PLANNER, Worker
+from airflow_provider_polars.protocol import compute_plane_pb2 as wire
+
+HEADER_BYTES = 79
+SWEEP_SECONDS = 1.0
+
+
+class PlanRejectedError(Exception):
+    """A plan that cannot run; its text is ``TypeName: message``, of an exception of Polars or Python."""
+
+
+class Scheduler:
+    """Takes queries in, gives them to workers by priority and then by age, and knows how they ended.
+
+    :param results: folder of results that have no place of their own.
+    :param kill: ends the process of a worker, by name; another one takes its place.
+    """
+
+    def __init__(self, settings: Settings, results: Path, kill: Callable[[str], None]) -> None:
+        self.settings = settings
+        self.queries = Queries(settings.result_ttl)
+        self.results = results
+        self.workers: dict[str, Worker] = {}
+        self.planner: Worker | None = None
+        self.ready = asyncio.Event()
+        self._planner_joined = asyncio.Event()
+        self.polars = self.python = ""
+        self._header = b""
+        self._kill = kill
+        self._waiting: list[tuple[int, int, Query]] = []
+        self._order = itertools.count()
+        self._planning: dict[str, asyncio.Future[dict[str, Any]]] = {}
+
+    async def submit(self, query: Query, *, client_polars: str) -> None:
+        """Check a plan and put its query into the queue.
+
+        :raises PlanRejectedError: for a plan that cannot run.
+        """
+        await self.ready.wait()
+        self._check_version(query.plan, client_polars)
+        if (answer := await self._plan(query)) is not None:
+            if "error" in answer:
+                raise PlanRejectedError(answer["error"])
+            query.plans = Plans(**{field.name: answer[field.name] for field in fields(Plans)})
+            query.planned = time.time()
+        self.queries.add(query)
+        if query.settings.execute_until in (wire.EXECUTE_UNTIL_IR, wire.EXECUTE_UNTIL_PHYSICAL):
+            query.end(SUCCESS)
+            return
+        self._enqueue(query)
+
+    def cancel(self, query: Query) -> None:
+        """End a query that has not ended; one that runs loses its worker."""
+        if query.ended.is_set():
+            return
+        query.end(CANCELED)
+        for name in query.workers[:1]:
+            worker = self.workers.get(name)
+            if worker is not None and worker.query_id == query.id:
+                self._kill(name)
+        self._release(query)
+
+    def delete_result(self, query: Query) -> None:
+        """Remove the result of a query that has no place of its own."""
+        query.deleted = True
+        shutil.rmtree(self.results / query.id, ignore_errors=True)
+
+    async def sweep(self) -> None:
+        """Forget old queries and their results, and end workers that are silent, for ever."""
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            for query in self.queries.forget_old():
+                await asyncio.to_thread(shutil.rmtree, self.results / query.id, ignore_errors=True)
+            limit = time.monotonic() - self.settings.heartbeat_seconds
+            for worker in [*self.workers.values(), *filter(None, [self.planner])]:
+                if worker.seen < limit:
+                    self._kill(worker.name)
+                    worker.dismiss()
+
+    def joined(self, worker: Worker) -> None:
+        """Take a worker in."""
+        self._header, self.polars, self.python = worker.header, worker.polars, worker.python
+        if worker.role == PLANNER:
+            self.planner = worker
+            self._planner_joined.set()
+        else:
+            self.workers[worker.name] = worker
+        if self.planner is not None and len(self.workers) >= self.settings.workers:
+            self.ready.set()
+        self._dispatch()
+
+    def left(self, worker: Worker) -> None:
+        """Run the query of a worker that is gone again, or end it."""
+        if worker is self.planner:
+            self.planner = None
+            self._planner_joined.clear()
+            for future in self._planning.values():
+                if not future.done():
+                    future.set_result({"error": "ComputeError: the process that checks plans ended at this one"})
+            return
+        if self.workers.get(worker.name) is worker:
+            del self.workers[worker.name]
+        query = self.queries.get(worker.query_id) if worker.query_id else None
+        if query is None or query.ended.is_set():
+            return
+        if query.attempts <= query.settings.n_retries:
+            query.state = SCHEDULED
+            self._release(query)
+            self._enqueue(query)
+            return
+        self._fail(query, worker.name, f"ComputeError: {worker.name} ended while it ran the query")
+
+    def heard(self, worker: Worker, message: dict[str, Any], body: bytes) -> None:
+        """Take the answer of a worker."""
+        if message["is"] == "planned":
+            future = self._planning.get(message["id"])
+            if future is not None and not future.done():
+                future.set_result(message)
+            return
+        query = self.queries.get(message["id"])
+        worker.query_id = None
+        if message.get("exhausted"):
+            self.workers.pop(worker.name, None)
+            self._kill(worker.name)
+        if query is None or query.ended.is_set() or query.workers[:1] != [worker.name]:
+            self._dispatch()
+        elif "error" in message:
+            self._fail(query, worker.name, message["error"])
+        else:
+            output = Output(
+                files=message["files"],
+                format=message["format"],
+                rows=message["rows"],
+                head=body,
+                head_error=message["head_error"],
+                seconds=message["seconds"],
+            )
+            query.end(SUCCESS, output=output)
+            self._release(query)
+
+    def _check_version(self, plan: bytes, client_polars: str) -> None:
+        if plan[: len(self._header)] == self._header:
+            return
+        if not plan.startswith(self._header[:11]):
+            raise PlanRejectedError("ComputeError: the bytes of the query are no plan of Polars")
+        raise PlanRejectedError(
+            f"ComputeError: the client has Polars {client_polars or 'of an unknown version'} and this cluster "
+            f"has Polars {self.polars}: plans are not portable between them. Install polars=={self.polars} beside the "
+            "client, or start the cluster with --python and an interpreter that has the client's Polars."
+        )
+
+    async def _plan(self, query: Query) -> dict[str, Any] | None:
+        """Return what the planner says, or None if it takes too long: the query then runs unchecked."""
+        future = self._planning[query.id] = asyncio.get_running_loop().create_future()
+        try:
+            return await asyncio.wait_for(self._ask_planner(query, future), self.settings.planning_seconds)
+        except asyncio.TimeoutError:
+            return None
+        finally:
+            del self._planning[query.id]
+
+    async def _ask_planner(self, query: Query, answer: asyncio.Future[dict[str, Any]]) -> dict[str, Any]:
+        while self.planner is None:
+            await self._planner_joined.wait()
+        dot = query.settings.graph_format == wire.GRAPH_FORMAT_DOT
+        self.planner.send({"do": "plan", "id": query.id, "dot": dot, "flags": _flags(query)}, query.plan)
+        return await answer
+
+    def _enqueue(self, query: Query) -> None:
+        self._waiting.append((-query.settings.priority, next(self._order), query))
+        self._dispatch()
+
+    def _dispatch(self) -> None:
+        """Start the first queries of the queue while there are workers for them.
+
+        None overtakes the first, except those that wait for more workers than the cluster has.
+        """
+        waiting, self._waiting = sorted(entry for entry in self._waiting if not entry[2].ended.is_set()), []
+        idle = [worker for worker in self.workers.values() if worker.query_id is None]
+        for index, entry in enumerate(waiting):
+            query = entry[2]
+            wanted = max(query.needed_workers, min(query.most_workers or len(self.workers), len(self.workers)))
+            if query.needed_workers <= len(self.workers):
+                if len(idle) < wanted:
+                    self._waiting += waiting[index:]
+                    return
+                self._start(query, idle[:wanted])
+                del idle[:wanted]
+            else:
+                self._waiting.append(entry)
+
+    def _start(self, query: Query, workers: list[Worker]) -> None:
+        for worker in workers:
+            worker.query_id = query.id
+        query.start([worker.name for worker in workers])
+        workers[0].send(
+            {
+                "do": "run",
+                "id": query.id,
+                "engine": query.settings.engine or wire.ENGINE_AUTO,
+                "flags": _flags(query),
+                "distributed": query.distributed,
+                "maintain_order": query.settings.flight.maintain_order,
+                "results": os.fspath(self.results),
+            },
+            query.plan,
+        )
+
+    def _fail(self, query: Query, place: str, error: str) -> None:
+        query.end(FAILED, errors={"scheduler": error, place: error})
+        self._release(query)
+
+    def _release(self, query: Query) -> None:
+        """Free the workers that only stood by."""
+        for name in query.workers[1:]:
+            worker = self.workers.get(name)
+            if worker is not None and worker.query_id == query.id:
+                worker.query_id = None
+        self._dispatch()
+
+
+def _flags(query: Query) -> int | None:
+    return query.settings.optimization_flags if query.settings.HasField("optimization_flags") else None
