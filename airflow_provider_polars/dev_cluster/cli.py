@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import os
 import secrets
 import signal
@@ -30,6 +31,8 @@ def up(given: argparse.Namespace) -> int:
     """Run a cluster until SIGINT or SIGTERM."""
     token = os.environ.get(TOKEN_VARIABLE) or None if given.token is None else given.token
     token = secrets.token_urlsafe(24) if token == _MADE else token
+    if token is not None and not (token and token.isascii() and token.isprintable()):
+        return _fail("a token has at least one character, and only printable ones of ASCII")
     if given.host not in (LOOPBACK, "localhost", "::1"):
         if not given.allow_remote:
             return _fail(f"--host {given.host} lets others in, who could run code here: add --allow-remote to mean it")
@@ -51,12 +54,13 @@ def up(given: argparse.Namespace) -> int:
 
 
 async def _run(settings: Settings, *, as_json: bool) -> int:
-    from airflow_provider_polars.dev_cluster.pool import WorkersFailedError
-    from airflow_provider_polars.dev_cluster.server import PortInUseError, running
-
     ended = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
+
+    from airflow_provider_polars.dev_cluster.pool import WorkersFailedError
+    from airflow_provider_polars.dev_cluster.server import PortInUseError, running
+
     stopping: asyncio.Future[Any] = asyncio.ensure_future(ended.wait())
     try:
         async with running(settings, give_up=stopping) as cluster:
@@ -88,8 +92,8 @@ async def _run(settings: Settings, *, as_json: bool) -> int:
                     cluster.pool.failed.result()
         return 0
     except PortInUseError as error:
-        others = [entry for entry in registry.entries() if entry.port == settings.port]
-        hint = f"a development cluster is up there already, pid {others[0].pid}" if others else "choose another port"
+        others = [entry for entry in registry.entries() if error.port in entry.ports]
+        hint = f"a development cluster is up there already, pid {others[0].pid}" if others else "choose another port or host"
         return _fail(f"{error}; {hint}")
     except WorkersFailedError as error:
         return _fail(str(error))
@@ -168,8 +172,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _positive(kind: Any) -> Any:
     def convert(text: str) -> Any:
-        if (value := kind(text)) <= 0:
-            raise argparse.ArgumentTypeError(f"{text} is not above 0")
+        if not 0 < (value := kind(text)) < math.inf:
+            raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
         return value
 
     convert.__name__ = kind.__name__
@@ -177,6 +181,6 @@ def _positive(kind: Any) -> Any:
 
 
 def _port(text: str) -> int:
-    if not 0 <= (value := int(text)) <= 65535:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 65535")
-    return value
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text} is not a number between 0 and 65535")
+    return int(text)

@@ -72,7 +72,9 @@ class Pool:
             except OSError as error:
                 self._give_up(f"cannot start {self._settings.python}: {error.strerror}")
                 return
-            await process.wait()
+            if await process.wait() == os.EX_CONFIG:
+                self._give_up(f"{self._settings.python} cannot run workers, which need Polars and grpcio")
+                return
             killed = process.returncode is not None and process.returncode == -signal.SIGKILL
             young = time.monotonic() - started < YOUNG_SECONDS
             early_ends = early_ends + 1 if young and not killed else 0

@@ -30,6 +30,11 @@ class Entry:
     polars: str
 
     @property
+    def ports(self) -> set[int]:
+        """The ports that it listens on."""
+        return {self.port, int(self.observatory.rpartition(":")[2])}
+
+    @property
     def alive(self) -> bool:
         """Whether that very process still runs."""
         return started_at(self.pid) == self.born

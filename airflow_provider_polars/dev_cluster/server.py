@@ -42,6 +42,10 @@ SERVER_OPTIONS = [
 class PortInUseError(Exception):
     """Something else listens where the cluster should."""
 
+    def __init__(self, host: str, port: int, reason: str) -> None:
+        super().__init__(f"cannot listen on {address(host, port)}: {reason}")
+        self.port = port
+
 
 @dataclass
 class Cluster:
@@ -59,12 +63,17 @@ class Cluster:
     @property
     def uri(self) -> str:
         """Address for ``ClusterContext``."""
-        return f"http{'s' if self.authority else ''}://{self.settings.host}:{self.port}"
+        return f"http{'s' if self.authority else ''}://{address(self.settings.host, self.port)}"
 
     @property
     def observatory_uri(self) -> str:
         """Address of the observatory."""
-        return f"http{'s' if self.authority else ''}://{self.settings.host}:{self.observatory_port}"
+        return f"http{'s' if self.authority else ''}://{address(self.settings.host, self.observatory_port)}"
+
+
+def address(host: str, port: int) -> str:
+    """Return host and port as addresses name them."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 @contextlib.asynccontextmanager
@@ -79,6 +88,7 @@ async def running(settings: Settings, give_up: asyncio.Future[Any]) -> AsyncIter
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         files = make_certificates(folder, settings.host) if settings.tls else None
+        _listen(settings.host, settings.port).close()  # before workers start, and gRPC would not say why it cannot
         rest_socket = stack.enter_context(_listen(settings.host, settings.observatory_port))
 
         scheduler = Scheduler(settings, folder / "results", kill=lambda name: pool.kill(name))
@@ -141,19 +151,19 @@ def _listen(host: str, port: int) -> socket.socket:
         listening.listen()
     except OSError as error:
         listening.close()
-        raise PortInUseError(f"cannot listen on {host}:{port}: {error.strerror}") from error
+        raise PortInUseError(host, port, str(error.strerror)) from error
     return listening
 
 
 def _bind(server: grpc.aio.Server, settings: Settings, files: tuple[Path, Path, Path] | None) -> int:
-    address = f"{settings.host}:{settings.port}"
+    place = address(settings.host, settings.port)
     try:
         if files is None:
-            return int(server.add_insecure_port(address))
+            return int(server.add_insecure_port(place))
         pair = files[2].read_bytes(), files[1].read_bytes()
-        return int(server.add_secure_port(address, grpc.ssl_server_credentials([pair])))
+        return int(server.add_secure_port(place, grpc.ssl_server_credentials([pair])))
     except RuntimeError as error:
-        raise PortInUseError(f"cannot listen on {address}: {error}") from error
+        raise PortInUseError(settings.host, settings.port, str(error)) from error
 
 
 class _Rest(uvicorn.Server):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_polars.testing import DevCluster
-
-pytest_plugins = ["airflow_provider_polars.testing"]
+if TYPE_CHECKING:
+    from airflow_provider_polars.testing import DevCluster
 
 
 @pytest.fixture

@@ -1,6 +1,10 @@
-"""``python .../worker``: make this folder importable as a package, without the one around it, and work."""
+"""``python .../worker``: make this folder importable as a package, without the one around it, and work.
+
+The exit code is ``EX_CONFIG`` where this interpreter lacks what a worker needs.
+"""
 
 import importlib.util
+import os
 import sys
 from pathlib import Path
 
@@ -13,4 +17,9 @@ assert spec.loader is not None
 sys.path.remove(str(folder))
 sys.modules["polars_worker"] = package = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(package)
-importlib.import_module("polars_worker.process").main()
+try:
+    process = importlib.import_module("polars_worker.process")
+except ImportError as error:
+    print(f"{sys.executable}: {error}", file=sys.stderr)
+    sys.exit(os.EX_CONFIG)
+process.main()

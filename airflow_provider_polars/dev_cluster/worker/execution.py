@@ -38,7 +38,7 @@ def run(message: dict[str, Any], plan: bytes) -> tuple[dict[str, Any], bytes]:
     :raises BaseException: whatever Polars raises.
     """
     started = time.monotonic()
-    sink = plans.sink_of(plans.load(plan))
+    sink = plans.sink_of(plan)
     folder = Path(message["results"]) / message["id"]
     if sink is not None and sink.kind == "File" and sink.target == plans.FLIGHT:
         rows, head = _run_for_client(message, plan, folder)
@@ -56,9 +56,9 @@ def run(message: dict[str, Any], plan: bytes) -> tuple[dict[str, Any], bytes]:
             Path(target).parent.mkdir(parents=True, exist_ok=True)
     if target != sink.target:
         plan = plans.with_target(plan, sink.target, target)
-    begin = time.time_ns()
+    before = _files_below(target) if sink.kind == "Partitioned" else {}
     _collect(plan, message)
-    files = [target] if sink.kind == "File" else list(_files_since(target, begin))
+    files = [target] if sink.kind == "File" else _new_files(target, before)
     done = _outcome(files, sink.format, 0, started)
     try:
         frame = _SCANS[sink.format](files, **_scan_options(sink)) if files else pl.LazyFrame()
@@ -106,20 +106,26 @@ def _is_directory(target: str, distributed: bool) -> bool:
     return distributed and "." not in target.rsplit("/", 1)[-1]
 
 
-def _files_since(folder: str, begin_ns: int) -> Iterator[str]:
-    if "://" in folder and not folder.startswith("file://"):
-        yield folder.rstrip("/") + "/"
-        return
-    for place, _, names in os.walk(urlparse(folder).path if folder.startswith("file://") else folder):
-        for name in sorted(names):
-            file = os.path.join(place, name)
-            if os.stat(file).st_mtime_ns >= begin_ns - 1_000_000:
-                yield file
+def _files_below(folder: str) -> dict[str, tuple[int, int]]:
+    """Return the files below a local folder, with what changes when one of them is written."""
+    local = urlparse(folder).path if folder.startswith("file://") else folder
+    files = (os.path.join(place, name) for place, _, names in os.walk(local) for name in names)
+    return {file: (os.stat(file).st_ino, os.stat(file).st_mtime_ns) for file in sorted(files)}
+
+
+def _new_files(folder: str, before: dict[str, tuple[int, int]]) -> list[str]:
+    if _is_remote(folder):
+        return [folder.rstrip("/") + "/"]
+    return [file for file, written in _files_below(folder).items() if before.get(file) != written]
+
+
+def _is_remote(target: str) -> bool:
+    return "://" in target and not target.startswith("file://")
 
 
 def _scan_options(sink: plans.Sink) -> dict[str, Any]:
-    remote = "://" in sink.target and not sink.target.startswith("file://")
-    return {"storage_options": sink.storage_options, "credential_provider": None} if remote else {}
+    remote = {"storage_options": sink.storage_options, "credential_provider": None}
+    return sink.scan_options | (remote if _is_remote(sink.target) else {})
 
 
 def _run_for_client(message: dict[str, Any], plan: bytes, folder: Path) -> tuple[int, bytes]:

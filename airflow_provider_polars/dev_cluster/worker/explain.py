@@ -21,13 +21,13 @@ def plan(message: dict[str, Any], data: bytes) -> dict[str, Any]:
         first), ``roots`` (their number), ``edges`` (pairs: consumer and input, as positions among the nodes).
     :raises BaseException: whatever Polars raises for a plan that cannot run.
     """
-    frame = plans.load(data)
-    sink = plans.sink_of(frame)
+    sink = plans.sink_of(data)
     if sink is None:
         raise pl.exceptions.InvalidOperationError("the plan has no sink: a cluster has nowhere to put its rows")
     if sink.kind == "Multiple":
         text = "several sinks"
         return {"sink": sink.kind, "target": "", "ir": text, "physical": text, "nodes": [text], "roots": 1, "edges": []}
+    frame = plans.load(data)
     plans.load(plans.without_sink(data)).collect_schema()
     flags = plans.optimizations(message["flags"])
     dot = _dot(frame, flags, "physical")

@@ -8,11 +8,12 @@ to 2.0.0). So the sink at the root can be cut off, and the place that it names b
 from __future__ import annotations
 
 import io
-import json
 from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
+
+from . import msgpack
 
 IN_MEMORY = "<in-memory>"
 """Target of ``execute()``, ``show()`` and ``await_and_scan()``: a result whose place the cluster chooses."""
@@ -22,7 +23,8 @@ FLIGHT = "<flight>"
 
 HEADER_BYTES = 79  # "DSL_VERSION", two numbers of two bytes, 64 hexadecimal characters
 _ROOT = b"\x83\xa4root\x82\xa3idx"
-_SINK_INPUT = b"\xa4Sink\x82\xa5input\x82\xa3idx"
+_SINK = b"\x82\xa5value\x81\xa4Sink\x82\xa5input\x82\xa3idx"
+_SEVERAL_SINKS = b"\x82\xa5value\x81\xacSinkMultiple"
 _OPTIMIZATIONS = {
     0: "projection_pushdown",
     2: "predicate_pushdown",
@@ -52,6 +54,8 @@ class Sink:
     """``parquet``, ``ipc``, ``csv``, ``ndjson``, or empty."""
 
     storage_options: dict[str, str] = field(default_factory=dict)
+    scan_options: dict[str, Any] = field(default_factory=dict)
+    """Of a scan that reads what was written."""
 
 
 def header() -> bytes:
@@ -76,25 +80,39 @@ def optimizations(bits: int | None) -> pl.QueryOptFlags:
     return flags.update(**known)
 
 
-def sink_of(frame: pl.LazyFrame) -> Sink | None:
-    """Return the sink at the root of a query; None where there is none."""
-    try:
-        payload = getattr(frame._ldf.visit().view_current_node(), "payload", None)
-    except NotImplementedError:  # what Polars says to several sinks
+def sink_of(plan: bytes) -> Sink | None:
+    """Return the sink at the root of a plan; None where there is none.
+
+    :raises ValueError: if the plan does not have the shape that the module names.
+    """
+    at = plan.rfind(_SINK)
+    if plan.rfind(_SEVERAL_SINKS) > at:
         return Sink("Multiple")
-    if payload is None:
+    if at < 0:
         return None
-    ((kind, details),) = json.loads(payload).items()
-    if kind == "Callback":
+    root, _ = msgpack.read(plan, at)
+    ((kind, details),) = root["value"]["Sink"]["payload"].items()
+    if kind not in ("File", "Partitioned"):
         return Sink(kind)
-    target = (details.get("target") or details.get("base_path") or {}).get("inner", "")
-    ((file_format, _),) = _single(details["file_format"]).items()
+    target = (details.get("target") or details["base_path"])["inner"]
+    file_format = details["file_format"]
+    ((name, options),) = file_format.items() if isinstance(file_format, dict) else ((file_format, None),)
     cloud = (details.get("unified_sink_args") or {}).get("cloud_options") or {}
-    return Sink(kind, str(target), file_format.lower(), _storage_options(cloud.get("config")))
+    return Sink(kind, str(target), name.lower(), _storage_options(cloud.get("config")), _scan_options(name, options))
 
 
-def _single(file_format: Any) -> dict[str, Any]:
-    return {file_format: None} if isinstance(file_format, str) else file_format
+def _scan_options(name: str, options: Any) -> dict[str, Any]:
+    """Return what a scan must know to read what the sink writes."""
+    if name != "Csv":
+        return {}
+    written = options["serialize_options"]
+    return {
+        "has_header": options["include_header"],
+        "separator": chr(written["separator"]),
+        "quote_char": chr(written["quote_char"]),
+        "eol_char": written["line_terminator"][-1:] or "\n",
+        "decimal_comma": written["decimal_comma"],
+    }
 
 
 def _storage_options(config: Any) -> dict[str, str]:
@@ -102,13 +120,12 @@ def _storage_options(config: Any) -> dict[str, str]:
     if not isinstance(config, dict):
         return {}
     ((cloud, pairs),) = config.items()
-    prefix = "aws_" if cloud == "Aws" else ""
-    named = pairs.items() if isinstance(pairs, dict) else pairs
-    return {prefix + _snake(str(name)): str(value) for name, value in named}
+    names = [(next(iter(name.values())) if isinstance(name, dict) else name, value) for name, value in pairs]
+    return {("aws" if cloud == "Aws" else "") + _snake(name): str(value) for name, value in names}
 
 
 def _snake(name: str) -> str:
-    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)
 
 
 def without_sink(plan: bytes) -> bytes:
@@ -116,10 +133,10 @@ def without_sink(plan: bytes) -> bytes:
 
     :raises ValueError: if the plan does not have the shape that the module names.
     """
-    at = plan.rfind(_SINK_INPUT)
+    at = plan.rfind(_SINK)
     if at < 0 or not plan.startswith(_ROOT, HEADER_BYTES):
         raise ValueError("the plan has no sink at its root")
-    number = _integer(plan, at + len(_SINK_INPUT))
+    number = _integer(plan, at + len(_SINK))
     root = HEADER_BYTES + len(_ROOT)
     return plan[:root] + number + plan[root + len(_integer(plan, root)) :]
 
@@ -129,21 +146,11 @@ def with_target(plan: bytes, old: str, new: str) -> bytes:
 
     :raises ValueError: if the plan does not name the old one.
     """
-    at = plan.rfind(_text(old))
+    at = plan.rfind(msgpack.write_text(old))
     if at < 0:
         raise ValueError(f"the plan does not name {old!r}")
-    return plan[:at] + _text(new) + plan[at + len(_text(old)) :]
+    return plan[:at] + msgpack.write_text(new) + plan[at + len(msgpack.write_text(old)) :]
 
 
 def _integer(plan: bytes, at: int) -> bytes:
-    sizes = {0xCC: 2, 0xCD: 3, 0xCE: 5, 0xCF: 9}
-    return plan[at : at + sizes.get(plan[at], 1)]
-
-
-def _text(value: str) -> bytes:
-    data = value.encode()
-    if len(data) < 32:
-        return bytes([0xA0 | len(data)]) + data
-    if len(data) < 256:
-        return bytes([0xD9, len(data)]) + data
-    return b"\xda" + len(data).to_bytes(2, "big") + data
+    return plan[at : msgpack.read(plan, at)[1]]
