@@ -26,7 +26,7 @@ def figures() -> list[Figure]:
         from tests.harness.in_memory import InMemoryAirflow
 
         airflow = InMemoryAirflow()
-        events = _make_events(Path(folder) / "events.parquet")
+        events = make_events(Path(folder) / "events.parquet")
         raw, operator, pandas = _sides(airflow, events, Path(folder))
         raw_seconds, operator_seconds, pandas_seconds = interleave(raw, operator, pandas)
         nothing, empty = interleave(_empty_raw(Path(folder)), _empty_operator(airflow, Path(folder)), pairs=EMPTY_PAIRS)
@@ -40,7 +40,8 @@ def figures() -> list[Figure]:
         ]
 
 
-def _make_events(path: Path) -> str:
+def make_events(path: Path) -> str:
+    """Write the table that the queries read; return its path."""
     import polars as pl
 
     number = pl.int_range(ROWS)
@@ -52,7 +53,8 @@ def _make_events(path: Path) -> str:
     return str(path)
 
 
-def _query(events: str) -> Any:
+def build_query(events: str) -> Any:
+    """Return the query of two seconds."""
     import polars as pl
 
     orders = pl.scan_parquet(events)
@@ -77,7 +79,9 @@ def _pandas_query(events: str, out: str) -> int:
     return len(shares)
 
 
-def _timed(work: Callable[[], object]) -> Callable[[], float]:
+def timed(work: Callable[[], object]) -> Callable[[], float]:
+    """Return what measures the seconds of ``work``."""
+
     def measure() -> float:
         started = time.perf_counter()
         work()
@@ -109,13 +113,13 @@ def _sides(airflow: Any, events: str, folder: Path) -> tuple[Callable[[], float]
 
     def operator() -> Any:
         sink = ParquetSink(f"{folder}/operator.parquet")
-        return PolarsRemoteOperator(task_id="ours", query=_query, query_kwargs={"events": events}, sink=sink)
+        return PolarsRemoteOperator(task_id="ours", query=build_query, query_kwargs={"events": events}, sink=sink)
 
     def pandas() -> Any:
         return airflow_task(_pandas_query)(events, f"{folder}/pandas.parquet").operator  # type: ignore[attr-defined]
 
     return (
-        _timed(lambda: _query(events).sink_parquet(folder / "raw.parquet")),
+        timed(lambda: build_query(events).sink_parquet(folder / "raw.parquet")),
         _task_seconds(airflow, operator),
         _task_seconds(airflow, pandas),
     )
@@ -128,7 +132,7 @@ def _nothing() -> Any:
 
 
 def _empty_raw(folder: Path) -> Callable[[], float]:
-    return _timed(lambda: _nothing().sink_parquet(folder / "nothing.parquet"))
+    return timed(lambda: _nothing().sink_parquet(folder / "nothing.parquet"))
 
 
 def _empty_operator(airflow: Any, folder: Path) -> Callable[[], float]:

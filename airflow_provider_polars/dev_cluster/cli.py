@@ -93,7 +93,11 @@ async def _run(settings: Settings, *, as_json: bool) -> int:
         return 0
     except PortInUseError as error:
         others = [entry for entry in registry.entries() if error.port in entry.ports]
-        hint = f"a development cluster is up there already, pid {others[0].pid}" if others else "choose another port or host"
+        hint = (
+            f"a development cluster is up there already, pid {others[0].pid}"
+            if others
+            else "choose another port or host"
+        )
         return _fail(f"{error}; {hint}")
     except WorkersFailedError as error:
         return _fail(str(error))

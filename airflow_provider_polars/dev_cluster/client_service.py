@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from typing import Any
 
@@ -47,13 +48,15 @@ class ClientService(ClientServiceServicer):
     async def SubmitQuery(self, request: wire.SubmitQueryRequest, context: Any) -> wire.SubmitQueryResponse:
         """Check a query, and take it in."""
         headers = _headers(context)
-        settings = request.settings
+        settings, info = wire.QuerySettings(), wire.QueryInfo()
+        settings.CopyFrom(request.settings)  # a part of a message keeps all of it in memory, here the plan
+        info.CopyFrom(request.query_info)
         version = _version(headers.get("x-client-version", ""))
         if version < FLAGS_SINCE:
             settings.ClearField("optimization_flags")
         if version < FORMATS_SINCE and settings.graph_format == wire.GRAPH_FORMAT_OLD_PLAIN:
             settings.graph_format = wire.GRAPH_FORMAT_PLAIN
-        query = Query(settings, request.plan, headers.get("x-polars-user", ""), request.query_info)
+        query = Query(settings, request.plan, headers.get("x-polars-user", ""), info)
         received = _received(query)
         if self._scheduler.settings.deny_anonymous_users and not query.user:
             self._record("SubmitQuery", context, **received, refused="PERMISSION_DENIED")
@@ -156,8 +159,8 @@ class ClientService(ClientServiceServicer):
         if query is None:
             await context.abort(
                 grpc.StatusCode.NOT_FOUND,
-                f"no query {given}: it was not submitted to this cluster since its start, or is forgotten: that is "
-                f"{self._scheduler.settings.result_ttl:g} s after its end",
+                f"no query {given[:80]}: it was not submitted to this cluster since its start, or is forgotten: that "
+                f"is {self._scheduler.settings.result_ttl:g} s after its end",
             )
         assert query is not None
         return query
@@ -189,5 +192,5 @@ def _headers(context: Any) -> dict[str, str]:
 
 
 def _version(text: str) -> tuple[int, ...]:
-    numbers = text.split(".")[:2]
-    return tuple(int(number) for number in numbers) if all(number.isdigit() for number in numbers) else (99,)
+    numbers = re.match(r"(\d{1,4})\.(\d{1,4})", text, re.ASCII)
+    return (int(numbers[1]), int(numbers[2])) if numbers else (99,)

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import time
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,14 @@ class Pool:
 
     :param address: where they register.
     :param token: what they register with.
+    :param registered: ids of the processes that have done so.
     """
 
-    def __init__(self, settings: Settings, address: str, token: str) -> None:
+    def __init__(self, settings: Settings, address: str, token: str, registered: Container[int]) -> None:
         self._settings = settings
         self._address = address
         self._token = token
+        self._registered = registered
         self._processes: dict[str, asyncio.subprocess.Process] = {}
         self._watchers: list[asyncio.Task[None]] = []
         self.failed: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -76,7 +79,7 @@ class Pool:
                 self._give_up(f"{self._settings.python} cannot run workers, which need Polars and grpcio")
                 return
             killed = process.returncode is not None and process.returncode == -signal.SIGKILL
-            young = time.monotonic() - started < YOUNG_SECONDS
+            young = time.monotonic() - started < YOUNG_SECONDS and process.pid not in self._registered
             early_ends = early_ends + 1 if young and not killed else 0
         self._give_up(
             f"{name} ended {MOST_EARLY_ENDS} times just after its start, with exit code {process.returncode}; are "

@@ -73,7 +73,6 @@ class Query:
     errors: dict[str, str] = field(default_factory=dict)
     """Place (``scheduler``, ``worker-1``) to ``TypeName: message``."""
 
-    deleted: bool = False
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property

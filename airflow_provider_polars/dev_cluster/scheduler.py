@@ -26,8 +26,8 @@ from airflow_provider_polars.dev_cluster.settings import Settings
 from airflow_provider_polars.dev_cluster.workers import PLANNER, Worker
 from airflow_provider_polars.protocol import compute_plane_pb2 as wire
 
-HEADER_BYTES = 79
 SWEEP_SECONDS = 1.0
+PLANNER_ENDS = 2  # after which a plan is taken for the reason
 
 
 class PlanRejectedError(Exception):
@@ -54,7 +54,8 @@ class Scheduler:
         self._kill = kill
         self._waiting: list[tuple[int, int, Query]] = []
         self._order = itertools.count()
-        self._planning: dict[str, asyncio.Future[dict[str, Any]]] = {}
+        self._planning: dict[str, asyncio.Future[dict[str, Any] | None]] = {}
+        self._planned = 0.0
 
     async def submit(self, query: Query, *, client_polars: str) -> None:
         """Check a plan and put its query into the queue.
@@ -82,25 +83,26 @@ class Scheduler:
         for name in query.workers[:1]:
             worker = self.workers.get(name)
             if worker is not None and worker.query_id == query.id:
-                self._kill(name)
+                self._end(worker)
         self._release(query)
 
     def delete_result(self, query: Query) -> None:
         """Remove the result of a query that has no place of its own."""
-        query.deleted = True
         shutil.rmtree(self.results / query.id, ignore_errors=True)
 
     async def sweep(self) -> None:
         """Forget old queries and their results, and end workers that are silent, for ever."""
         while True:
+            begun = time.monotonic()
             await asyncio.sleep(SWEEP_SECONDS)
-            for query in self.queries.forget_old():
-                await asyncio.to_thread(shutil.rmtree, self.results / query.id, ignore_errors=True)
-            limit = time.monotonic() - self.settings.heartbeat_seconds
+            late = time.monotonic() - begun - SWEEP_SECONDS  # this process stood still: what workers said waits for it
+            limit = time.monotonic() - self.settings.heartbeat_seconds - late
             for worker in [*self.workers.values(), *filter(None, [self.planner])]:
                 if worker.seen < limit:
                     self._kill(worker.name)
                     worker.dismiss()
+            for query in self.queries.forget_old():
+                await asyncio.to_thread(shutil.rmtree, self.results / query.id, ignore_errors=True)
 
     def joined(self, worker: Worker) -> None:
         """Take a worker in."""
@@ -121,12 +123,12 @@ class Scheduler:
             self._planner_joined.clear()
             for future in self._planning.values():
                 if not future.done():
-                    future.set_result({"error": "ComputeError: the process that checks plans ended at this one"})
+                    future.set_result(None)
             return
         if self.workers.get(worker.name) is worker:
             del self.workers[worker.name]
         query = self.queries.get(worker.query_id) if worker.query_id else None
-        if query is None or query.ended.is_set():
+        if query is None or query.ended.is_set() or query.workers[:1] != [worker.name]:
             return
         if query.attempts <= query.settings.n_retries:
             query.state = SCHEDULED
@@ -138,6 +140,7 @@ class Scheduler:
     def heard(self, worker: Worker, message: dict[str, Any], body: bytes) -> None:
         """Take the answer of a worker."""
         if message["is"] == "planned":
+            self._planned = time.monotonic()
             future = self._planning.get(message["id"])
             if future is not None and not future.done():
                 future.set_result(message)
@@ -145,8 +148,7 @@ class Scheduler:
         query = self.queries.get(message["id"])
         worker.query_id = None
         if message.get("exhausted"):
-            self.workers.pop(worker.name, None)
-            self._kill(worker.name)
+            self._end(worker)
         if query is None or query.ended.is_set() or query.workers[:1] != [worker.name]:
             self._dispatch()
         elif "error" in message:
@@ -176,20 +178,27 @@ class Scheduler:
 
     async def _plan(self, query: Query) -> dict[str, Any] | None:
         """Return what the planner says, or None if it takes too long: the query then runs unchecked."""
-        future = self._planning[query.id] = asyncio.get_running_loop().create_future()
+        begun = time.monotonic()
         try:
-            return await asyncio.wait_for(self._ask_planner(query, future), self.settings.planning_seconds)
+            return await asyncio.wait_for(self._ask_planner(query), self.settings.planning_seconds)
         except asyncio.TimeoutError:
+            if self.planner is not None and self._planned < begun:
+                self._kill(PLANNER)  # its threads may never come back
             return None
         finally:
-            del self._planning[query.id]
+            self._planning.pop(query.id, None)
 
-    async def _ask_planner(self, query: Query, answer: asyncio.Future[dict[str, Any]]) -> dict[str, Any]:
-        while self.planner is None:
-            await self._planner_joined.wait()
+    async def _ask_planner(self, query: Query) -> dict[str, Any]:
         dot = query.settings.graph_format == wire.GRAPH_FORMAT_DOT
-        self.planner.send({"do": "plan", "id": query.id, "dot": dot, "flags": _flags(query)}, query.plan)
-        return await answer
+        for _ in range(PLANNER_ENDS):
+            while self.planner is None:
+                await self._planner_joined.wait()
+            answer = self._planning[query.id] = asyncio.get_running_loop().create_future()
+            self.planner.send({"do": "plan", "id": query.id, "dot": dot, "flags": _flags(query)}, query.plan)
+            said: dict[str, Any] | None = await answer
+            if said is not None:
+                return said
+        return {"error": f"ComputeError: the process that checks plans ended {PLANNER_ENDS} times at this one"}
 
     def _enqueue(self, query: Query) -> None:
         self._waiting.append((-query.settings.priority, next(self._order), query))
@@ -230,6 +239,12 @@ class Scheduler:
             },
             query.plan,
         )
+
+    def _end(self, worker: Worker) -> None:
+        """End the process of a worker, and give it nothing more to do."""
+        if self.workers.get(worker.name) is worker:
+            del self.workers[worker.name]
+        self._kill(worker.name)
 
     def _fail(self, query: Query, place: str, error: str) -> None:
         query.end(FAILED, errors={"scheduler": error, place: error})

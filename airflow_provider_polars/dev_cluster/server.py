@@ -93,13 +93,14 @@ async def running(settings: Settings, give_up: asyncio.Future[Any]) -> AsyncIter
 
         scheduler = Scheduler(settings, folder / "results", kill=lambda name: pool.kill(name))
         token = secrets.token_urlsafe()
-        registration = grpc.aio.server(options=SERVER_OPTIONS)
-        registration.add_generic_rpc_handlers((Registration(scheduler, token).handler(),))
-        registration_port = registration.add_insecure_port(f"{LOOPBACK}:0")
-        await registration.start()
-        stack.push_async_callback(registration.stop, None)
+        registration = Registration(scheduler, token)
+        registration_server = grpc.aio.server(options=SERVER_OPTIONS)
+        registration_server.add_generic_rpc_handlers((registration.handler(),))
+        registration_port = registration_server.add_insecure_port(f"{LOOPBACK}:0")
+        await registration_server.start()
+        stack.push_async_callback(registration_server.stop, None)
 
-        pool = Pool(settings, f"{LOOPBACK}:{registration_port}", token)
+        pool = Pool(settings, f"{LOOPBACK}:{registration_port}", token, registration.pids)
         stack.push_async_callback(pool.stop)
         pool.start({PLANNER: PLANNER, **{f"worker-{number + 1}": "worker" for number in range(settings.workers)}})
 

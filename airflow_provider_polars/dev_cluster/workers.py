@@ -64,7 +64,8 @@ class Registration:
     def __init__(self, events: Events, token: str) -> None:
         self._events = events
         self._token = token
-        self.connected: dict[str, Worker] = {}
+        self.pids: set[int] = set()
+        """Processes that have registered."""
 
     def handler(self) -> grpc.GenericRpcHandler:
         """Return the handler to add to a server."""
@@ -76,19 +77,23 @@ class Registration:
         given = dict(context.invocation_metadata()).get("x-worker-token", "")
         if not hmac.compare_digest(given.encode(), self._token.encode()):
             await context.abort(grpc.StatusCode.UNAUTHENTICATED, "this is no worker of this cluster")
-        hello, _ = frames.unpack(await anext_of(incoming))
-        worker = Worker(hello)
-        self.connected[worker.name] = worker
+        worker = await self._worker(incoming, context)
+        self.pids.add(worker.pid)
         listener = asyncio.create_task(self._listen(worker, incoming))
-        self._events.joined(worker)
         try:
+            self._events.joined(worker)
             async for frame in worker.outgoing():
                 yield frame
         finally:
             listener.cancel()
-            if self.connected.get(worker.name) is worker:
-                del self.connected[worker.name]
             self._events.left(worker)
+
+    async def _worker(self, incoming: Any, context: Any) -> Worker:
+        try:
+            return Worker(frames.unpack(await incoming.__anext__())[0])
+        except (LookupError, TypeError, ValueError, StopAsyncIteration) as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"a worker says hello first: {error!r}"[:200])
+            raise
 
     async def _listen(self, worker: Worker, incoming: Any) -> None:
         try:
@@ -103,9 +108,3 @@ class Registration:
             pass
         finally:
             worker.dismiss()
-
-
-async def anext_of(incoming: Any) -> bytes:
-    """Return the next frame."""
-    frame: bytes = await incoming.__anext__()
-    return frame

@@ -80,14 +80,18 @@ class DevCluster:
         return {"authorization": f"Bearer {self.token}"} if self.token else {}
 
     def context(self, **options: Any) -> Any:
-        """Return a ``polars_cloud.ClusterContext`` of the real client (0.9 or newer) for this cluster."""
+        """Return a ``polars_cloud.ClusterContext`` of the real client (0.9 or newer) for this cluster.
+
+        :param options: of ``ClusterContext``; those that it shares with ``ClientOptions`` count for the observatory too.
+        """
         import polars_cloud as pc
 
         access: dict[str, Any] = {"extra_headers": self.headers}
         if self.authority:
             access["tls_options"] = pc.TLSOptions(ca_cert=self.authority)
-        observatory = pc.ClientOptions(uri=self.observatory, **access)
-        return pc.ClusterContext(uri=self.uri, observatory=observatory, **{**access, **options})
+        access |= options
+        observatory = access.pop("observatory", None) or pc.ClientOptions(uri=self.observatory, **access)
+        return pc.ClusterContext(uri=self.uri, observatory=observatory, **access)
 
     @property
     def workers(self) -> list[dict[str, Any]]:

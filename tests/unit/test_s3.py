@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import tempfile
 import traceback
 from collections.abc import Iterator
@@ -11,17 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-import httpx
 import polars as pl
 import pytest
 from airflow.sdk import DAG
 from airflow.serialization.serialized_objects import DagSerialization
 
 from airflow_provider_polars import LocalCompute, ParquetSink, PolarsRemoteOperator, polars_task
-from tests.harness.environment import clean_environment, free_ports
 from tests.harness.in_memory import InMemoryAirflow, TaskOutcome
-from tests.harness.processes import ManagedProcess
-from tests.harness.waiting import wait_for
+from tests.harness.s3 import s3_server
 from tests.unit.outcomes import failure, succeeded
 
 KEY_ID = "AKIALOOPBACK"
@@ -36,25 +32,8 @@ each_compute = pytest.mark.parametrize(
 @pytest.fixture(scope="module")
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Start an S3 server and return its address."""
-    url = f"http://127.0.0.1:{free_ports(1)[0]}"
-    server = ManagedProcess(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", url.rpartition(":")[2]],
-        log_file=tmp_path_factory.mktemp("s3") / "server.log",
-        env=clean_environment(),
-    )
-
-    def answers() -> bool | None:
-        assert server.returncode is None, server.log_tail()
-        try:
-            return httpx.get(f"{url}/moto-api/data.json", trust_env=False).is_success or None
-        except httpx.TransportError:
-            return None
-
-    try:
-        wait_for(answers, 30, server.log_tail)
+    with s3_server(tmp_path_factory.mktemp("s3")) as url:
         yield url
-    finally:
-        server.finish(0)
 
 
 @pytest.fixture

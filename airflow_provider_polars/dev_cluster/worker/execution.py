@@ -48,7 +48,7 @@ def run(message: dict[str, Any], plan: bytes) -> tuple[dict[str, Any], bytes]:
         return _outcome([], "", 0, started), b""
     target = sink.target
     if target == plans.IN_MEMORY:
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         target = str(folder / "0000.parquet")
     elif sink.kind == "File" and _is_directory(target, message["distributed"]):
         target = f"{target.rstrip('/')}/{message['id']}-0000.{_EXTENSIONS[sink.format]}"
@@ -78,7 +78,11 @@ def describe(error: BaseException) -> str:
     name = type(error).__name__
     if not isinstance(error, Exception) and name != "PanicException":
         name = f"ComputeError: {name}"
-    return f"{name}: {error}"[:8000]
+    try:
+        text = str(error)
+    except Exception:
+        text = "it has no text"
+    return f"{name}: {text}"[:8000].encode(errors="replace").decode()
 
 
 def _outcome(files: list[str], file_format: str, rows: int, started: float) -> dict[str, Any]:
@@ -132,7 +136,7 @@ def _run_for_client(message: dict[str, Any], plan: bytes, folder: Path) -> tuple
     """Write the rows as they come, in messages that the client takes; return their number and the head."""
     frame = plans.load(plans.without_sink(plan))
     head, rows = frame.collect_schema().to_frame(), 0
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     with (folder / ROWS_FILE).open("wb") as file:
         file.write(_stream(head))
         for batch in _batches(frame, message):

@@ -1,0 +1,411 @@
+"""``polars-dev-cluster`` in a shell: what it says, how it ends and what it leaves behind."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import venv
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import psutil
+import pytest
+
+from airflow_provider_polars.dev_cluster.server import address
+from airflow_provider_polars.testing.environment import set_environment
+from tests.harness.environment import free_ports
+from tests.harness.waiting import wait_for
+from tests.wire.command import ANY_PORTS, SECONDS, Shell
+
+JSON = (*ANY_PORTS, "--json")
+ONE_WORKER = (*JSON, "--workers", "1")
+OTHER_HOST = "127.0.0.2"
+"""Not the one address of loopback that the command takes unasked, and yet no other can reach it."""
+
+both_ends = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    return Shell(tmp_path)
+
+
+def test_up_says_what_listens_where_and_that_it_is_for_development(shell: Shell) -> None:
+    port, observatory_port = free_ports(2)
+    with shell.up("--port", str(port), "--observatory-port", str(observatory_port), "--workers", "1") as up:
+        first, *rows = up.wait_until_ready().splitlines()
+
+        assert first == "A Polars cluster for development and tests: a stand-in, not for production"
+        assert dict(row.split(None, 1) for row in rows) == {
+            "scheduler": f"http://127.0.0.1:{port}",
+            "observatory": f"http://127.0.0.1:{observatory_port}",
+            "workers": f"1, each one query at a time (Polars {pl.__version__}, Python {sys.version.split()[0]})",
+            "stop": f"Ctrl-C, or: polars-dev-cluster down --port {port}",
+        }
+        assert up.log == ""
+
+
+def test_up_prints_one_line_of_json_if_asked(shell: Shell) -> None:
+    with shell.up(*JSON, "--workers", "3") as up:
+        line = up.wait_until_ready()
+
+        assert line.count("\n") == 1
+        facts = json.loads(line)
+        assert facts["pid"] == up.pid
+        assert facts["workers"] == 3
+        assert facts["polars"] == pl.__version__
+        assert facts["token"] is facts["authority"] is None
+        assert len(up.children) == 4  # and one that looks at plans
+
+
+def test_the_ports_are_those_of_real_clusters_unless_others_are_given(shell: Shell) -> None:
+    text = " ".join(shell.run("up", "--help").stdout.split())
+
+    assert "--port PORT of the scheduler (5051)" in text
+    assert "--observatory-port OBSERVATORY_PORT (3001)" in text
+
+
+def test_status_lists_the_clusters_that_run(shell: Shell) -> None:
+    none = shell.run("status")
+    with shell.up(*ONE_WORKER) as first, shell.up(*ONE_WORKER) as second:
+        facts = [first.facts, second.facts]
+        both = shell.run("status")
+        ports = [fact["scheduler"].rpartition(":")[2] for fact in facts]
+        one = shell.run("status", "--port", ports[0])
+
+    assert (none.returncode, none.stdout) == (1, "no development cluster is up\n")
+    lines = [
+        f"{fact['scheduler']}  observatory {fact['observatory']}  1 workers  pid {fact['pid']}"
+        for _, fact in sorted(zip(map(int, ports), facts, strict=True), key=lambda pair: pair[0])
+    ]
+    assert (both.returncode, both.stdout.splitlines()) == (0, lines)
+    assert (one.returncode, one.stdout.splitlines()) == (0, [line for line in lines if f":{ports[0]} " in line])
+
+
+def test_down_stops_the_only_cluster(shell: Shell) -> None:
+    with shell.up(*ONE_WORKER) as up:
+        uri = up.facts["scheduler"]
+
+        down = shell.run("down")
+
+        assert (down.returncode, down.stdout) == (0, f"stopped {uri}\n")
+        assert up.process.wait(SECONDS) == 0
+        up.wait_for_the_end_of_all()
+    assert shell.left == []
+    assert shell.run("down").returncode == 1
+
+
+def test_down_does_not_choose_among_several(shell: Shell) -> None:
+    with shell.up(*ONE_WORKER) as first, shell.up(*ONE_WORKER) as second:
+        ports = [int(up.facts["scheduler"].rpartition(":")[2]) for up in (first, second)]
+
+        undecided = shell.run("down")
+        decided = shell.run("down", "--port", str(ports[0]))
+
+        assert undecided.returncode == 1
+        assert undecided.stderr == (
+            "polars-dev-cluster: several are up, on the ports {}, {}: say --port\n".format(*sorted(ports))
+        )
+        assert decided.returncode == 0
+        assert first.process.wait(SECONDS) == 0
+        assert second.process.poll() is None
+
+
+@both_ends
+def test_a_signal_ends_it_cleanly(shell: Shell, number: signal.Signals) -> None:
+    with shell.up(*JSON) as up:
+        pids = {worker["pid"] for worker in up.cluster.workers}
+        assert pids == {child.pid for child in up.children}
+        assert shell.left != []
+
+        assert up.end(number) == 0
+
+        assert up.log == ""
+    assert shell.left == []
+
+
+@both_ends
+def test_a_signal_ends_it_cleanly_while_a_query_runs(
+    shell: Shell, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with shell.up(*ONE_WORKER) as up:
+        cluster = up.cluster
+        _start_endless_query(cluster, monkeypatch)
+
+        begin = time.monotonic()
+        assert up.end(number) == 0
+
+        assert time.monotonic() - begin < 10
+        assert up.log == ""
+    assert shell.left == []
+
+
+@both_ends
+def test_a_signal_ends_it_cleanly_while_it_starts(shell: Shell, number: signal.Signals, tmp_path: Path) -> None:
+    mark = tmp_path / "started"
+    never_ready = _program(tmp_path / "never-ready", f"touch {shlex.quote(str(mark))}\nexec sleep 600")
+    with shell.up(*JSON, "--python", str(never_ready)) as up:
+        wait_for(lambda: mark.exists() or None, SECONDS, lambda: up.log, interval=0.02)
+
+        assert up.end(number) == 0
+
+        assert (up.output, up.log) == ("", "")
+    assert shell.left == []
+
+
+def test_workers_end_when_the_scheduler_is_killed(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    with shell.up(*JSON) as up:
+        _start_endless_query(up.cluster, monkeypatch)
+        assert len(up.children) == 3
+
+        assert up.end(signal.SIGKILL) == -signal.SIGKILL
+
+        assert shell.run("status").returncode == 1
+
+
+def test_a_second_up_on_the_port_of_the_scheduler_says_so(shell: Shell) -> None:
+    with shell.up(*ONE_WORKER) as up:
+        port = up.facts["scheduler"].rpartition(":")[2]
+
+        second = shell.run("up", "--port", port, "--observatory-port", "0")
+
+        assert second.returncode == 1
+        assert second.stdout == ""
+        assert second.stderr == (
+            f"polars-dev-cluster: cannot listen on 127.0.0.1:{port}: Address already in use; "
+            f"a development cluster is up there already, pid {up.pid}\n"
+        )
+        assert up.cluster.workers
+
+
+def test_a_second_up_on_the_port_of_the_observatory_says_so(shell: Shell) -> None:
+    with shell.up(*ONE_WORKER) as up:
+        port = up.facts["observatory"].rpartition(":")[2]
+
+        second = shell.run("up", "--port", "0", "--observatory-port", port)
+
+        assert second.returncode == 1
+        assert second.stderr == (
+            f"polars-dev-cluster: cannot listen on 127.0.0.1:{port}: Address already in use; "
+            f"a development cluster is up there already, pid {up.pid}\n"
+        )
+
+
+@pytest.mark.parametrize("option", ["--port", "--observatory-port"])
+def test_a_port_that_something_else_has_taken_is_named(shell: Shell, option: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+
+        up = shell.run("up", *ANY_PORTS, option, str(port))
+
+    assert up.returncode == 1
+    assert up.stderr == (
+        f"polars-dev-cluster: cannot listen on 127.0.0.1:{port}: Address already in use; choose another port or host\n"
+    )
+    assert shell.left == []
+
+
+def test_an_interpreter_that_does_not_exist_is_named(shell: Shell, tmp_path: Path) -> None:
+    missing = tmp_path / "missing"
+
+    up = shell.run("up", *ANY_PORTS, "--python", str(missing))
+
+    assert up.returncode == 1
+    assert up.stderr == f"polars-dev-cluster: cannot start {missing}: No such file or directory\n"
+    assert shell.left == []
+
+
+def test_an_interpreter_without_what_workers_need_is_named(shell: Shell, tmp_path: Path) -> None:
+    venv.create(tmp_path / "bare")
+    bare = tmp_path / "bare" / "bin" / "python"
+
+    up = shell.run("up", *ANY_PORTS, "--python", str(bare))
+
+    assert up.returncode == 1
+    *reasons, last = up.stderr.splitlines()
+    assert set(reasons) == {f"{bare}: No module named 'grpc'"}
+    assert last == f"polars-dev-cluster: {bare} cannot run workers, which need Polars and grpcio"
+    assert shell.left == []
+
+
+def test_a_program_that_is_no_interpreter_is_given_up(shell: Shell, tmp_path: Path) -> None:
+    program = _program(tmp_path / "no-interpreter", "exit 3")
+
+    up = shell.run("up", *ANY_PORTS, "--python", str(program))
+
+    assert up.returncode == 1
+    assert "ended 5 times just after its start, with exit code 3" in up.stderr
+    assert f"are Polars and grpcio installed for {program}?" in up.stderr
+    assert shell.left == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ("", "the following arguments are required: command"),
+        ("start", "invalid choice: 'start'"),
+        ("up --no-such", "unrecognized arguments: --no-such"),
+        ("up --workers 0", "--workers: 0 is not a number above 0"),
+        ("up --workers two", "--workers: invalid int value: 'two'"),
+        ("up --port 65536", "--port: 65536 is not a number between 0 and 65535"),
+        ("up --observatory-port=-1", "--observatory-port: -1 is not a number between 0 and 65535"),
+        ("up --port http", "--port: http is not a number between 0 and 65535"),
+        ("up --memory-limit-gb nan", "--memory-limit-gb: nan is not a number above 0"),
+        ("up --memory-limit-gb inf", "--memory-limit-gb: inf is not a number above 0"),
+        ("up --result-ttl 0", "--result-ttl: 0 is not a number above 0"),
+        ("down --port x", "--port: x is not a number between 0 and 65535"),
+        ("status --workers 1", "unrecognized arguments: --workers 1"),
+    ],
+)
+def test_wrong_arguments_are_named(shell: Shell, arguments: str, complaint: str) -> None:
+    ended = shell.run(*arguments.split())
+
+    assert ended.returncode == 2
+    assert complaint in ended.stderr
+
+
+@pytest.mark.parametrize("host", [OTHER_HOST, "0.0.0.0"])
+def test_another_host_needs_to_be_allowed(shell: Shell, host: str) -> None:
+    up = shell.run("up", *ANY_PORTS, "--host", host, "--token", "secret")
+
+    assert up.returncode == 1
+    assert up.stderr == (
+        f"polars-dev-cluster: --host {host} lets others in, who could run code here: add --allow-remote to mean it\n"
+    )
+
+
+def test_another_host_needs_a_token(shell: Shell) -> None:
+    up = shell.run("up", *ANY_PORTS, "--host", OTHER_HOST, "--allow-remote")
+
+    assert up.returncode == 1
+    assert "--allow-remote needs --token" in up.stderr
+
+
+def test_another_host_is_listened_on_once_it_is_allowed(shell: Shell) -> None:
+    with shell.up(*ONE_WORKER, "--host", OTHER_HOST, "--allow-remote", "--token") as up:
+        cluster = up.cluster
+
+        assert cluster.uri.startswith(f"http://{OTHER_HOST}:")
+        assert cluster.observatory.startswith(f"http://{OTHER_HOST}:")
+        assert cluster.token
+        assert _listeners(up.process) == {OTHER_HOST, "127.0.0.1"}  # the latter for the workers, which stay here
+
+
+@pytest.mark.parametrize("token", ["", "two\nlines", "naïve"], ids=["empty", "two lines", "not ASCII"])
+def test_a_token_that_no_header_can_carry_is_refused(shell: Shell, token: str) -> None:
+    up = shell.run("up", *ANY_PORTS, "--token", token)
+
+    assert up.returncode == 1
+    assert up.stderr == ("polars-dev-cluster: a token has at least one character, and only printable ones of ASCII\n")
+
+
+def test_a_token_is_made_if_none_is_given(shell: Shell) -> None:
+    tokens = []
+    for _ in range(2):
+        with shell.up(*ANY_PORTS, "--workers", "1", "--token") as up:
+            (token,) = re.findall(r"^  token +(\S+)", up.wait_until_ready(), re.MULTILINE)
+            tokens.append(token)
+
+    assert len(set(tokens)) == 2
+    assert min(map(len, tokens)) >= 32
+
+
+def test_a_token_of_the_environment_is_not_to_be_seen_among_the_processes(shell: Shell) -> None:
+    with shell.up(*ONE_WORKER, POLARS_DEV_CLUSTER_TOKEN="of-the-environment") as up:
+        assert up.facts["token"] == "of-the-environment"
+        for process in (up.process, *up.children):
+            assert "of-the-environment" not in " ".join(process.cmdline())
+
+
+def test_a_token_of_the_command_line_counts_more_than_that_of_the_environment(shell: Shell) -> None:
+    with shell.up(*ONE_WORKER, "--token", "given", POLARS_DEV_CLUSTER_TOKEN="of-the-environment") as up:
+        assert up.facts["token"] == "given"
+
+
+def test_it_listens_on_loopback_alone(shell: Shell) -> None:
+    with shell.up(*JSON) as up:
+        up.wait_until_ready()
+
+        assert _listeners(up.process) == {"127.0.0.1"}
+        for worker in up.children:
+            assert _listeners(worker) == set()
+
+
+def test_an_address_of_ipv6_stands_in_brackets() -> None:
+    assert address("::1", 5051) == "[::1]:5051"
+    assert address("127.0.0.1", 5051) == "127.0.0.1:5051"
+
+
+def test_the_scheduler_imports_neither_polars_nor_airflow(shell: Shell) -> None:
+    code = (
+        "import json, sys\n"
+        "from airflow_provider_polars.dev_cluster.cli import main\n"
+        "code = main(sys.argv[1:])\n"
+        "print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))\n"
+        "sys.exit(code)\n"
+    )
+    with shell.up(*ONE_WORKER, "--tls", "--token", command=[sys.executable, "-c", code]) as up:
+        up.wait_until_ready()
+        assert up.end(signal.SIGTERM) == 0
+        imported = json.loads(up.output.splitlines()[-1])
+
+    assert {"grpc", "starlette", "airflow_provider_polars"} <= set(imported)
+    assert {name for name in imported if name.startswith("_polars")} == set()
+    assert {"airflow", "polars", "polars_cloud", "pyarrow", "pandas", "numpy"}.isdisjoint(imported)
+
+
+def test_workers_import_the_standard_library_grpc_and_polars_alone(context: Any) -> None:
+    def modules(_: pl.DataFrame) -> pl.DataFrame:
+        return pl.DataFrame({"name": sorted({name.partition(".")[0] for name in sys.modules})})
+
+    frame = pl.LazyFrame({"a": [1]}).map_batches(modules, schema={"name": pl.String})
+
+    imported = set(frame.remote(context).single_node().collect()["name"])
+
+    expected = subprocess.run(
+        [sys.executable, "-c", "import cloudpickle, grpc, polars, sys; print(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    others = imported - {name.partition(".")[0] for name in expected.stdout.split()} - set(sys.stdlib_module_names)
+    assert {name for name in others if not name.startswith("_sysconfigdata")} == {"polars_worker"}
+
+
+def _start_endless_query(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_environment(cluster.environment, monkeypatch)
+    asleep = pl.col("a").map_batches(
+        lambda column: column if threading.Event().wait(600) else None, return_dtype=pl.Int64
+    )
+    query = pl.LazyFrame({"a": [1]}).select(asleep).remote(cluster.context()).single_node().execute(blocking=False)
+    running = str(query._query_id)
+    wait_for(
+        lambda: running in [worker["query_id"] for worker in cluster.workers] or None,
+        SECONDS,
+        lambda: str(cluster.queries),
+        interval=0.02,
+    )
+
+
+def _listeners(process: psutil.Process) -> set[str]:
+    found = set()
+    for connection in process.net_connections(kind="inet"):
+        if connection.status == psutil.CONN_LISTEN:
+            place = ipaddress.ip_address(connection.laddr.ip)
+            found.add(str(getattr(place, "ipv4_mapped", None) or place))
+    return found
+
+
+def _program(path: Path, script: str) -> Path:
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return path
