@@ -11,7 +11,7 @@ INSTALL = $(1)/bin/python -m pip install --quiet --no-compile --constraint $(2) 
 	&& ls $(1)/lib/python*/site-packages/airflow/__pycache__/__init__.*.pyc >/dev/null \
 	&& touch $(1)/.ready
 
-.PHONY: help demo test test-stacks check bench dist constraints stubs test-matrix test-oldest clean
+.PHONY: help demo test test-stacks check bench dist constraints stubs test-matrix test-oldest test-clients clean
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -71,6 +71,9 @@ test-matrix: $(PYTHONS:%=test-%)  ## unit tests on PYTHONS, each in an environme
 
 test-oldest: .matrix/oldest/.ready $(DATA)/flights.csv  ## unit tests with the oldest Polars that is supported
 	.matrix/oldest/bin/python -m pytest tests/unit -p no:cacheprovider
+
+test-clients: $(READY) .matrix/oldest/.ready  ## the development cluster with the oldest client that is supported
+	$(BIN)/python -m pytest tests/wire -m other_client
 
 # The oldest Polars and polars-cloud that pyproject.toml admits; all else is as in constraints.txt.
 .matrix/oldest/constraints.txt: pyproject.toml constraints.txt

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hmac
 import ipaddress
+import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ class TokenCheck(grpc.aio.ServerInterceptor):  # type: ignore[misc]
 
 
 def make_certificates(folder: Path, host: str) -> tuple[Path, Path, Path]:
-    """Write an authority's certificate, one for a server at ``host`` and localhost, and its key; return the paths.
+    """Write an authority's certificate, a server's for ``host`` and this machine, and its key; return the paths.
 
     The key of the authority is not kept.
     """
@@ -69,22 +70,32 @@ def make_certificates(folder: Path, host: str) -> tuple[Path, Path, Path]:
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - dt.timedelta(minutes=5))
             .not_valid_after(now + dt.timedelta(days=VALID_DAYS))
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         )
 
     authority_name = "Polars development cluster: authority"
     authority_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    not_for = (
+        *("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement"),
+        *("encipher_only", "decipher_only"),
+    )
+    usage = x509.KeyUsage(key_cert_sign=True, crl_sign=True, **dict.fromkeys(not_for, False))
     authority = (
         builder(authority_name, authority_name, authority_key)
+        .add_extension(usage, critical=True)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .sign(authority_key, hashes.SHA256())
     )
-    names: list[Any] = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    names: list[Any] = [x509.DNSName(name) for name in dict.fromkeys(("localhost", socket.gethostname()))]
+    names.append(x509.IPAddress(ipaddress.ip_address("127.0.0.1")))
     try:
         names.append(x509.IPAddress(ipaddress.ip_address(host)))
     except ValueError:
         names.append(x509.DNSName(host))
+    identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key())
     certificate = (
         builder("localhost", authority_name, key)
+        .add_extension(identifier, critical=False)
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)

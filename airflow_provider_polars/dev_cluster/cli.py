@@ -36,8 +36,11 @@ def up(given: argparse.Namespace) -> int:
     if given.host not in (LOOPBACK, "localhost", "::1"):
         if not given.allow_remote:
             return _fail(f"--host {given.host} lets others in, who could run code here: add --allow-remote to mean it")
-        if token is None:
-            return _fail("--allow-remote needs --token: whoever reaches the cluster can run code on this machine")
+        if token is None or not given.tls:
+            return _fail(
+                "--allow-remote needs --token, for whoever reaches the cluster can run code on this machine, and "
+                "--tls, for the token and plans could be read on the way"
+            )
     settings = Settings(
         host=given.host,
         port=given.port,

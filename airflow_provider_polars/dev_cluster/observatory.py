@@ -65,6 +65,7 @@ def application(scheduler: Scheduler, recorder: Recorder) -> Starlette:
 
     async def check_token(request: Request, call_next: RequestResponseEndpoint) -> Response:
         if not carries_token(request.headers.get("authorization"), scheduler.settings.token):
+            recorder.add(f"GET {request.url.path}"[:80], request.headers.items(), refused="401")
             return JSONResponse({"error": "the bearer token is missing or wrong"}, 401)
         return await call_next(request)
 

@@ -15,7 +15,7 @@ from typing import Any
 from airflow_provider_polars.dev_cluster.settings import Settings
 
 PROGRAM = Path(__file__).parent / "worker"
-STOP_SECONDS = 3.0
+WITHHELD = ("AIRFLOW__", "AIRFLOW_CONN_", "AIRFLOW_VAR_", "POLARS_CLOUD_", "POLARS_DEV_CLUSTER_")
 YOUNG_SECONDS = 5.0
 MOST_EARLY_ENDS = 5
 
@@ -92,7 +92,7 @@ class Pool:
             str(PROGRAM),
             stdin=asyncio.subprocess.PIPE,
             start_new_session=True,
-            env={**os.environ, "POLARS_MAX_THREADS": str(self._settings.polars_threads)},
+            env=self._environment(),
         )
         self._processes[name] = process
         job = {
@@ -108,6 +108,11 @@ class Pool:
             process.stdin.write(json.dumps(job).encode() + b"\n")
             await process.stdin.drain()
         return process
+
+    def _environment(self) -> dict[str, str]:
+        """Return the variables of this process, without what is not for queries to see."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(WITHHELD)}
+        return kept | {"POLARS_MAX_THREADS": str(self._settings.polars_threads)}
 
     def _give_up(self, reason: str) -> None:
         if not self.failed.done():

@@ -70,6 +70,7 @@ class Query:
     """Names of the workers that the query has reserved; the first of them runs it."""
 
     output: Output | None = None
+    rows_deleted: bool = False
     errors: dict[str, str] = field(default_factory=dict)
     """Place (``scheduler``, ``worker-1``) to ``TypeName: message``."""
 
@@ -92,6 +93,14 @@ class Query:
         if not self.distributed:
             return 1
         return max(self.needed_workers, self.settings.n_workers.max) if self.settings.n_workers.max else None
+
+    @property
+    def rows_expired(self) -> bool:
+        """Whether its rows were for the client, for a time that has passed."""
+        if self.rows_deleted or self.ended_at is None or not self.settings.flight.HasField("ttl"):
+            return False
+        ttl = self.settings.flight.ttl
+        return bool(time.time() > self.ended_at + ttl.seconds + ttl.nanos / 1e9)
 
     def start(self, workers: list[str]) -> None:
         """Note that it runs now."""

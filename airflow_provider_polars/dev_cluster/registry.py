@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import tempfile
 import time
@@ -60,6 +61,21 @@ def folder() -> Path:
     if place.stat().st_uid != os.getuid():
         raise PermissionError(f"{place} belongs to another user")
     return place
+
+
+@contextlib.contextmanager
+def working_folder() -> Iterator[Path]:
+    """Give this process a folder until the block ends, and remove what processes that were killed have left."""
+    entries()
+    for left in folder().glob("*.files"):
+        pid, born, _ = left.stem.split("-")
+        if str(started_at(int(pid))) != born:
+            shutil.rmtree(left, ignore_errors=True)
+    own = Path(tempfile.mkdtemp(".files", f"{os.getpid()}-{started_at(os.getpid())}-", folder()))
+    try:
+        yield own
+    finally:
+        shutil.rmtree(own, ignore_errors=True)
 
 
 @contextlib.contextmanager

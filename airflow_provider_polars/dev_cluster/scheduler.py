@@ -101,7 +101,9 @@ class Scheduler:
                 if worker.seen < limit:
                     self._kill(worker.name)
                     worker.dismiss()
-            for query in self.queries.forget_old():
+            expired = [query for query in self.queries if query.rows_expired]
+            for query in expired + self.queries.forget_old():
+                query.rows_deleted = True
                 await asyncio.to_thread(shutil.rmtree, self.results / query.id, ignore_errors=True)
 
     def joined(self, worker: Worker) -> None:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-import shutil
 import socket
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +18,9 @@ from airflow_provider_polars.dev_cluster import observatory
 from airflow_provider_polars.dev_cluster.access import TokenCheck, make_certificates
 from airflow_provider_polars.dev_cluster.client_service import ClientService
 from airflow_provider_polars.dev_cluster.flight_service import FlightService
-from airflow_provider_polars.dev_cluster.pool import Pool
+from airflow_provider_polars.dev_cluster.pool import Pool, WorkersFailedError
 from airflow_provider_polars.dev_cluster.recorder import Recorder
+from airflow_provider_polars.dev_cluster.registry import working_folder
 from airflow_provider_polars.dev_cluster.scheduler import Scheduler
 from airflow_provider_polars.dev_cluster.settings import LOOPBACK, Settings
 from airflow_provider_polars.dev_cluster.worker.frames import CHANNEL_OPTIONS
@@ -84,9 +83,8 @@ async def running(settings: Settings, give_up: asyncio.Future[Any]) -> AsyncIter
     :raises PortInUseError: if a port is taken.
     :raises WorkersFailedError: if its workers cannot be started.
     """
-    folder = Path(tempfile.mkdtemp(prefix="polars-dev-cluster-"))
     async with contextlib.AsyncExitStack() as stack:
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        folder = stack.enter_context(working_folder())
         files = make_certificates(folder, settings.host) if settings.tls else None
         _listen(settings.host, settings.port).close()  # before workers start, and gRPC would not say why it cannot
         rest_socket = stack.enter_context(_listen(settings.host, settings.observatory_port))
@@ -113,13 +111,17 @@ async def running(settings: Settings, give_up: asyncio.Future[Any]) -> AsyncIter
         stack.push_async_callback(server.stop, None)
 
         ready: asyncio.Future[Any] = asyncio.ensure_future(scheduler.ready.wait())
-        await asyncio.wait([ready, pool.failed, give_up], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(
+            [ready, pool.failed, give_up], return_when=asyncio.FIRST_COMPLETED, timeout=settings.start_seconds
+        )
         ready.cancel()
         if pool.failed.done():
             pool.failed.result()
         if give_up.done():
             yield None
             return
+        if not ready.done():
+            raise WorkersFailedError(f"{settings.python} has not started the workers in {settings.start_seconds:g} s")
         await server.start()
         rest = _Rest(
             uvicorn.Config(

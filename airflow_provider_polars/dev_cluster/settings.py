@@ -39,6 +39,9 @@ class Settings:
     result_ttl: float = 3600.0
     """Seconds for which a query that has ended is remembered, and its result kept if it has no place of its own."""
 
+    start_seconds: float = 60.0
+    """Time for all workers to register."""
+
     planning_seconds: float = 10.0
     """Time to check a plan before it is accepted unchecked."""
 

@@ -82,7 +82,7 @@ class DevCluster:
     def context(self, **options: Any) -> Any:
         """Return a ``polars_cloud.ClusterContext`` of the real client (0.9 or newer) for this cluster.
 
-        :param options: of ``ClusterContext``; those that it shares with ``ClientOptions`` count for the observatory too.
+        :param options: of ``ClusterContext``; those that ``ClientOptions`` has too count for the observatory too.
         """
         import polars_cloud as pc
 

@@ -25,11 +25,11 @@ HEAVY = (
     "deltalake",
     "pyiceberg",
 )
-MAY_IMPORT_POLARS = (f"{PACKAGE}.runner", f"{PACKAGE}.dev_cluster")
+MAY_BE_HEAVY = (f"{PACKAGE}.runner", f"{PACKAGE}.dev_cluster", f"{PACKAGE}.protocol.")
 MODULES = sorted(
     module.name
     for module in pkgutil.walk_packages(airflow_provider_polars.__path__, f"{PACKAGE}.")
-    if not module.name.startswith(MAY_IMPORT_POLARS)
+    if not module.name.startswith(MAY_BE_HEAVY)
 )
 NAMES = airflow_provider_polars.__all__
 FOLDER = Path(airflow_provider_polars.__file__).parent

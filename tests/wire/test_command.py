@@ -2,41 +2,28 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
-import re
 import shlex
 import signal
 import socket
-import subprocess
 import sys
-import threading
 import time
 import venv
 from pathlib import Path
-from typing import Any
 
 import polars as pl
-import psutil
 import pytest
 
-from airflow_provider_polars.dev_cluster.server import address
 from airflow_provider_polars.testing.environment import set_environment
 from tests.harness.environment import free_ports
 from tests.harness.waiting import wait_for
-from tests.wire.command import ANY_PORTS, SECONDS, Shell
+from tests.wire.command import ANY_PORTS, SECONDS, Shell, Up
+from tests.wire.gates import Gate
 
 JSON = (*ANY_PORTS, "--json")
 ONE_WORKER = (*JSON, "--workers", "1")
-OTHER_HOST = "127.0.0.2"
-"""Not the one address of loopback that the command takes unasked, and yet no other can reach it."""
 
 both_ends = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
-
-
-@pytest.fixture
-def shell(tmp_path: Path) -> Shell:
-    return Shell(tmp_path)
 
 
 def test_up_says_what_listens_where_and_that_it_is_for_development(shell: Shell) -> None:
@@ -135,11 +122,10 @@ def test_a_signal_ends_it_cleanly(shell: Shell, number: signal.Signals) -> None:
 
 @both_ends
 def test_a_signal_ends_it_cleanly_while_a_query_runs(
-    shell: Shell, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+    shell: Shell, number: signal.Signals, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with shell.up(*ONE_WORKER) as up:
-        cluster = up.cluster
-        _start_endless_query(cluster, monkeypatch)
+        _start_endless_query(up, gate, monkeypatch)
 
         begin = time.monotonic()
         assert up.end(number) == 0
@@ -162,9 +148,22 @@ def test_a_signal_ends_it_cleanly_while_it_starts(shell: Shell, number: signal.S
     assert shell.left == []
 
 
-def test_workers_end_when_the_scheduler_is_killed(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_of_a_killed_cluster_go_with_the_next_start(shell: Shell) -> None:
+    with shell.up(*ONE_WORKER, "--tls") as killed:
+        killed.wait_until_ready()
+        killed.end(signal.SIGKILL)
+    assert [path.name for path in shell.left if path.suffix == ".key"] == ["server.key"]
+
+    with shell.up(*ONE_WORKER) as up:
+        up.wait_until_ready()
+        assert not [path for path in shell.left if path.suffix == ".key"]
+        assert up.end(signal.SIGTERM) == 0
+    assert shell.left == []
+
+
+def test_workers_end_when_the_scheduler_is_killed(shell: Shell, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
     with shell.up(*JSON) as up:
-        _start_endless_query(up.cluster, monkeypatch)
+        _start_endless_query(up, gate, monkeypatch)
         assert len(up.children) == 3
 
         assert up.end(signal.SIGKILL) == -signal.SIGKILL
@@ -273,136 +272,11 @@ def test_wrong_arguments_are_named(shell: Shell, arguments: str, complaint: str)
     assert complaint in ended.stderr
 
 
-@pytest.mark.parametrize("host", [OTHER_HOST, "0.0.0.0"])
-def test_another_host_needs_to_be_allowed(shell: Shell, host: str) -> None:
-    up = shell.run("up", *ANY_PORTS, "--host", host, "--token", "secret")
-
-    assert up.returncode == 1
-    assert up.stderr == (
-        f"polars-dev-cluster: --host {host} lets others in, who could run code here: add --allow-remote to mean it\n"
-    )
-
-
-def test_another_host_needs_a_token(shell: Shell) -> None:
-    up = shell.run("up", *ANY_PORTS, "--host", OTHER_HOST, "--allow-remote")
-
-    assert up.returncode == 1
-    assert "--allow-remote needs --token" in up.stderr
-
-
-def test_another_host_is_listened_on_once_it_is_allowed(shell: Shell) -> None:
-    with shell.up(*ONE_WORKER, "--host", OTHER_HOST, "--allow-remote", "--token") as up:
-        cluster = up.cluster
-
-        assert cluster.uri.startswith(f"http://{OTHER_HOST}:")
-        assert cluster.observatory.startswith(f"http://{OTHER_HOST}:")
-        assert cluster.token
-        assert _listeners(up.process) == {OTHER_HOST, "127.0.0.1"}  # the latter for the workers, which stay here
-
-
-@pytest.mark.parametrize("token", ["", "two\nlines", "naïve"], ids=["empty", "two lines", "not ASCII"])
-def test_a_token_that_no_header_can_carry_is_refused(shell: Shell, token: str) -> None:
-    up = shell.run("up", *ANY_PORTS, "--token", token)
-
-    assert up.returncode == 1
-    assert up.stderr == ("polars-dev-cluster: a token has at least one character, and only printable ones of ASCII\n")
-
-
-def test_a_token_is_made_if_none_is_given(shell: Shell) -> None:
-    tokens = []
-    for _ in range(2):
-        with shell.up(*ANY_PORTS, "--workers", "1", "--token") as up:
-            (token,) = re.findall(r"^  token +(\S+)", up.wait_until_ready(), re.MULTILINE)
-            tokens.append(token)
-
-    assert len(set(tokens)) == 2
-    assert min(map(len, tokens)) >= 32
-
-
-def test_a_token_of_the_environment_is_not_to_be_seen_among_the_processes(shell: Shell) -> None:
-    with shell.up(*ONE_WORKER, POLARS_DEV_CLUSTER_TOKEN="of-the-environment") as up:
-        assert up.facts["token"] == "of-the-environment"
-        for process in (up.process, *up.children):
-            assert "of-the-environment" not in " ".join(process.cmdline())
-
-
-def test_a_token_of_the_command_line_counts_more_than_that_of_the_environment(shell: Shell) -> None:
-    with shell.up(*ONE_WORKER, "--token", "given", POLARS_DEV_CLUSTER_TOKEN="of-the-environment") as up:
-        assert up.facts["token"] == "given"
-
-
-def test_it_listens_on_loopback_alone(shell: Shell) -> None:
-    with shell.up(*JSON) as up:
-        up.wait_until_ready()
-
-        assert _listeners(up.process) == {"127.0.0.1"}
-        for worker in up.children:
-            assert _listeners(worker) == set()
-
-
-def test_an_address_of_ipv6_stands_in_brackets() -> None:
-    assert address("::1", 5051) == "[::1]:5051"
-    assert address("127.0.0.1", 5051) == "127.0.0.1:5051"
-
-
-def test_the_scheduler_imports_neither_polars_nor_airflow(shell: Shell) -> None:
-    code = (
-        "import json, sys\n"
-        "from airflow_provider_polars.dev_cluster.cli import main\n"
-        "code = main(sys.argv[1:])\n"
-        "print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))\n"
-        "sys.exit(code)\n"
-    )
-    with shell.up(*ONE_WORKER, "--tls", "--token", command=[sys.executable, "-c", code]) as up:
-        up.wait_until_ready()
-        assert up.end(signal.SIGTERM) == 0
-        imported = json.loads(up.output.splitlines()[-1])
-
-    assert {"grpc", "starlette", "airflow_provider_polars"} <= set(imported)
-    assert {name for name in imported if name.startswith("_polars")} == set()
-    assert {"airflow", "polars", "polars_cloud", "pyarrow", "pandas", "numpy"}.isdisjoint(imported)
-
-
-def test_workers_import_the_standard_library_grpc_and_polars_alone(context: Any) -> None:
-    def modules(_: pl.DataFrame) -> pl.DataFrame:
-        return pl.DataFrame({"name": sorted({name.partition(".")[0] for name in sys.modules})})
-
-    frame = pl.LazyFrame({"a": [1]}).map_batches(modules, schema={"name": pl.String})
-
-    imported = set(frame.remote(context).single_node().collect()["name"])
-
-    expected = subprocess.run(
-        [sys.executable, "-c", "import cloudpickle, grpc, polars, sys; print(*sys.modules)"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    others = imported - {name.partition(".")[0] for name in expected.stdout.split()} - set(sys.stdlib_module_names)
-    assert {name for name in others if not name.startswith("_sysconfigdata")} == {"polars_worker"}
-
-
-def _start_endless_query(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def _start_endless_query(up: Up, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = up.cluster
     set_environment(cluster.environment, monkeypatch)
-    asleep = pl.col("a").map_batches(
-        lambda column: column if threading.Event().wait(600) else None, return_dtype=pl.Int64
-    )
-    query = pl.LazyFrame({"a": [1]}).select(asleep).remote(cluster.context()).single_node().execute(blocking=False)
-    running = str(query._query_id)
-    wait_for(
-        lambda: running in [worker["query_id"] for worker in cluster.workers] or None,
-        SECONDS,
-        lambda: str(cluster.queries),
-        interval=0.02,
-    )
-
-
-def _listeners(process: psutil.Process) -> set[str]:
-    found = set()
-    for connection in process.net_connections(kind="inet"):
-        if connection.status == psutil.CONN_LISTEN:
-            place = ipaddress.ip_address(connection.laddr.ip)
-            found.add(str(getattr(place, "ipv4_mapped", None) or place))
-    return found
+    gate.frame("endless").remote(cluster.context()).single_node().execute(blocking=False)
+    gate.wait_until_started("endless")
 
 
 def _program(path: Path, script: str) -> Path:

@@ -14,6 +14,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from airflow_provider_polars.testing import DevCluster
+from tests.harness.waiting import wait_for
 
 FRAME = pl.LazyFrame({"a": [1, 2, 3]})
 DTYPES = {
@@ -200,3 +201,19 @@ async def test_results_are_awaited_without_blocking_the_loop(context: Any) -> No
     query = FRAME.remote(context).single_node().execute(blocking=False)
 
     assert (await query.await_result_async()).n_rows_total == 3
+
+
+def test_rows_for_the_client_are_deleted_after_their_time(polars_dev_cluster: DevCluster, context: Any) -> None:
+    reader = FRAME.remote(context).single_node().collect_batches(ttl=1)
+    assert next(iter(reader)).height == 3
+    query_id = polars_dev_cluster.recorder.submissions[-1]["query_id"]
+
+    def deleted() -> bool | None:
+        flight = context._get_direct_client()
+        try:
+            list(pl.scan_arrow_c_stream(flight.scan_flight(query_id=uuid.UUID(query_id))).collect())
+        except RuntimeError as error:
+            return "deleted" in str(error) or None
+        return None
+
+    assert wait_for(deleted, 10, lambda: "the rows are still there")

@@ -28,7 +28,7 @@ def plan(message: dict[str, Any], data: bytes) -> dict[str, Any]:
         text = "several sinks"
         return {"sink": sink.kind, "target": "", "ir": text, "physical": text, "nodes": [text], "roots": 1, "edges": []}
     frame = plans.load(data)
-    plans.load(plans.without_sink(data)).collect_schema()
+    frame.collect_schema()
     flags = plans.optimizations(message["flags"])
     dot = _dot(frame, flags, "physical")
     graph = _graph(dot)
