@@ -11,7 +11,7 @@ INSTALL = $(1)/bin/python -m pip install --quiet --no-compile --constraint $(2) 
 	&& ls $(1)/lib/python*/site-packages/airflow/__pycache__/__init__.*.pyc >/dev/null \
 	&& touch $(1)/.ready
 
-.PHONY: help demo test test-stacks check bench dist constraints stubs test-matrix test-oldest test-clients clean
+.PHONY: help demo test test-stacks check bench dist constraints stubs test-matrix test-oldest test-wire test-clients clean
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -62,7 +62,7 @@ stubs:  ## the stubs of protocol/*.proto, with the oldest grpcio and protobuf th
 	&& "$$tmp/bin/python" -m grpc_tools.protoc --proto_path=. --python_out=. --pyi_out=. --grpc_python_out=. \
 		airflow_provider_polars/protocol/*.proto
 
-test-matrix: $(PYTHONS:%=test-%)  ## unit tests on PYTHONS, each in an environment of its own
+test-matrix: $(PYTHONS:%=test-%)  ## unit and wire tests on PYTHONS, each in an environment of its own
 
 # PYENV_VERSION makes pyenv's shims, where there are any, find that version.
 .matrix/%/.ready: pyproject.toml constraints.txt
@@ -71,6 +71,9 @@ test-matrix: $(PYTHONS:%=test-%)  ## unit tests on PYTHONS, each in an environme
 
 test-oldest: .matrix/oldest/.ready $(DATA)/flights.csv  ## unit tests with the oldest Polars that is supported
 	.matrix/oldest/bin/python -m pytest tests/unit -p no:cacheprovider
+
+test-wire: $(READY)  ## the development cluster: its command, who may call, load, fuzzing, killed workers
+	$(BIN)/python -m pytest tests/wire -m own_cluster
 
 test-clients: $(READY) .matrix/oldest/.ready  ## the development cluster with the oldest client that is supported
 	$(BIN)/python -m pytest tests/wire -m other_client
@@ -86,7 +89,7 @@ test-clients: $(READY) .matrix/oldest/.ready  ## the development cluster with th
 	$(call INSTALL,.matrix/oldest,.matrix/oldest/constraints.txt)
 
 test-%: .matrix/%/.ready $(DATA)/flights.csv
-	.matrix/$*/bin/python -m pytest tests/unit -p no:cacheprovider
+	.matrix/$*/bin/python -m pytest tests/unit tests/wire -p no:cacheprovider
 
 clean:  ## everything that make made
 	rm -rf .venv .matrix .data .demo dist .coverage .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis

@@ -11,6 +11,12 @@ from tempfile import TemporaryDirectory
 
 PACKAGE = "airflow_provider_polars"
 TOOLS = Path(__file__).resolve().parent
+WIRE_TEST = """
+import polars as pl
+
+def test_a_query_runs(polars_dev_cluster):
+    assert pl.LazyFrame({"a": [1]}).remote(polars_dev_cluster.context()).single_node().collect().rows() == [(1,)]
+"""
 
 
 def check_contents(wheel: Path, sdist: Path) -> None:
@@ -27,7 +33,7 @@ def check_contents(wheel: Path, sdist: Path) -> None:
 
 
 def check_installed(wheel: Path, constraints: Path, example: Path, home: Path) -> None:
-    """Installed alone, Airflow reads the provider without a warning and an example runs."""
+    """Installed alone, Airflow reads the provider without a warning, an example runs, and so does the test fixture."""
     python = home / "venv" / "bin" / "python"
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("AIRFLOW_", "PYTHONPATH"))}
 
@@ -51,6 +57,9 @@ def check_installed(wheel: Path, constraints: Path, example: Path, home: Path) -
         shown = run("-m", "airflow", "providers", *listing)
         assert "warn" not in shown.lower(), f"Airflow warns about the provider: {shown}"
     run(TOOLS / "run_example.py", example)
+    run("-m", "pip", "install", "--quiet", "--constraint", constraints, f"{wheel}[dev-cluster]", "pytest")
+    (home / "test_installed.py").write_text(WIRE_TEST)
+    run("-m", "pytest", "--quiet", "-p", "airflow_provider_polars.testing", "test_installed.py")
 
 
 if __name__ == "__main__":

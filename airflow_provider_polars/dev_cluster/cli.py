@@ -61,8 +61,11 @@ async def _run(settings: Settings, *, as_json: bool) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
 
-    from airflow_provider_polars.dev_cluster.pool import WorkersFailedError
-    from airflow_provider_polars.dev_cluster.server import PortInUseError, running
+    try:
+        from airflow_provider_polars.dev_cluster.pool import WorkersFailedError
+        from airflow_provider_polars.dev_cluster.server import PortInUseError, running
+    except ModuleNotFoundError as error:
+        return _fail(f"{error.name} is missing: pip install 'airflow-provider-polars[dev-cluster]'")
 
     stopping: asyncio.Future[Any] = asyncio.ensure_future(ended.wait())
     try:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import re
 import time
 from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
 KEPT = 10_000
-_HIDDEN = ("authorization",)
+_SECRET = re.compile(r"authorization|cookie|credential|key|password|secret|token")
 
 
 class Recorder:
@@ -20,8 +21,8 @@ class Recorder:
         self._index = itertools.count()
 
     def add(self, call: str, headers: Iterable[tuple[str, str | bytes]], **details: Any) -> None:
-        """Note a call with its headers; the value of a credential is left out."""
-        shown = {name: "***" if name in _HIDDEN else str(value) for name, value in headers}
+        """Note a call with its headers; values of those that seem to be a credential are left out."""
+        shown = {name: "***" if _SECRET.search(name.lower()) else str(value) for name, value in headers}
         self._records.append(
             {"index": next(self._index), "time": time.time(), "call": call, "headers": shown, **details}
         )

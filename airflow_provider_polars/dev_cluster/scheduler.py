@@ -62,6 +62,8 @@ class Scheduler:
 
         :raises PlanRejectedError: for a plan that cannot run.
         """
+        if query.settings.engine not in wire.Engine.values():
+            raise PlanRejectedError(f"InvalidOperationError: this cluster has no engine {query.settings.engine}")
         await self.ready.wait()
         self._check_version(query.plan, client_polars)
         if (answer := await self._plan(query)) is not None:
@@ -99,8 +101,7 @@ class Scheduler:
             limit = time.monotonic() - self.settings.heartbeat_seconds - late
             for worker in [*self.workers.values(), *filter(None, [self.planner])]:
                 if worker.seen < limit:
-                    self._kill(worker.name)
-                    worker.dismiss()
+                    self._end(worker)
             expired = [query for query in self.queries if query.rows_expired]
             for query in expired + self.queries.forget_old():
                 query.rows_deleted = True
@@ -247,6 +248,7 @@ class Scheduler:
         if self.workers.get(worker.name) is worker:
             del self.workers[worker.name]
         self._kill(worker.name)
+        worker.dismiss()
 
     def _fail(self, query: Query, place: str, error: str) -> None:
         query.end(FAILED, errors={"scheduler": error, place: error})

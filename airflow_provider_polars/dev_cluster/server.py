@@ -17,6 +17,7 @@ import uvicorn
 from airflow_provider_polars.dev_cluster import observatory
 from airflow_provider_polars.dev_cluster.access import TokenCheck, make_certificates
 from airflow_provider_polars.dev_cluster.client_service import ClientService
+from airflow_provider_polars.dev_cluster.errors import MessageCheck
 from airflow_provider_polars.dev_cluster.flight_service import FlightService
 from airflow_provider_polars.dev_cluster.pool import Pool, WorkersFailedError
 from airflow_provider_polars.dev_cluster.recorder import Recorder
@@ -103,8 +104,8 @@ async def running(settings: Settings, give_up: asyncio.Future[Any]) -> AsyncIter
         pool.start({PLANNER: PLANNER, **{f"worker-{number + 1}": "worker" for number in range(settings.workers)}})
 
         recorder = Recorder()
-        interceptors = [TokenCheck(settings.token, recorder)] if settings.token else []
-        server = grpc.aio.server(options=SERVER_OPTIONS, interceptors=interceptors)
+        checks = [TokenCheck(settings.token, recorder)] if settings.token else []
+        server = grpc.aio.server(options=SERVER_OPTIONS, interceptors=[*checks, MessageCheck()])
         port = _bind(server, settings, files)
         add_ClientServiceServicer_to_server(ClientService(scheduler, recorder), server)
         add_FlightServiceServicer_to_server(FlightService(scheduler, recorder), server)

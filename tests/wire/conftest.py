@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from tests.wire.command import Shell
     from tests.wire.gates import Gate
 
+RESULT_MILLISECONDS = "60000"
+"""That clients wait for a result; a year if nobody says so."""
+
 
 @pytest.fixture
 def context(polars_dev_cluster: DevCluster) -> Any:
@@ -32,6 +35,7 @@ def start_cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Dev
         def start(*options: str) -> DevCluster:
             cluster = stack.enter_context(start_dev_cluster(*options))
             set_environment(cluster.environment, monkeypatch)
+            monkeypatch.setenv("POLARS_TIMEOUT_MS", RESULT_MILLISECONDS)
             return cluster
 
         yield start

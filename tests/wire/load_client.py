@@ -1,6 +1,7 @@
 """One of many clients: for each line of JSON that it reads, submit queries side by side and say how each one ended.
 
-``{"first": 100, "count": 25, "folder": "..."}``: query 100 writes its number to ``100.parquet`` in the folder, and so on.
+``{"first": 100, "count": 25, "folder": "..."}``: query 100 writes its number to ``100.parquet`` in the folder, and so
+on.
 The answer is one line: a list of ``{"number", "status", "location", "seconds"}``.
 """
 
@@ -10,6 +11,7 @@ import json
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 from typing import Any
 
 import polars as pl
@@ -35,7 +37,7 @@ def main(uri: str) -> None:
         job = json.loads(line)
         numbers = range(job["first"], job["first"] + job["count"])
         with ThreadPoolExecutor(job["count"]) as threads:
-            outcomes = list(threads.map(lambda number: run(context, job["folder"], number), numbers))
+            outcomes = list(threads.map(run, repeat(context), repeat(job["folder"]), numbers))
         print(json.dumps(outcomes), flush=True)
 
 

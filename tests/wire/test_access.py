@@ -30,6 +30,8 @@ from airflow_provider_polars.testing.environment import REFUSED, set_environment
 from tests.wire.command import ANY_PORTS, Shell
 from tests.wire.gates import Gate
 
+pytestmark = pytest.mark.own_cluster
+
 FRAME = pl.LazyFrame({"a": [1, 2, 3]})
 TOKEN = "the-right-token"
 METHODS = [

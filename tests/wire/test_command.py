@@ -20,6 +20,8 @@ from tests.harness.waiting import wait_for
 from tests.wire.command import ANY_PORTS, SECONDS, Shell, Up
 from tests.wire.gates import Gate
 
+pytestmark = pytest.mark.own_cluster
+
 JSON = (*ANY_PORTS, "--json")
 ONE_WORKER = (*JSON, "--workers", "1")
 
@@ -283,3 +285,13 @@ def _program(path: Path, script: str) -> Path:
     path.write_text(f"#!/bin/sh\n{script}\n")
     path.chmod(0o755)
     return path
+
+
+def test_a_missing_package_is_named_with_the_extra_that_brings_it(shell: Shell) -> None:
+    (shell.folder / "without").mkdir()
+    (shell.folder / "without" / "uvicorn.py").write_text("raise ModuleNotFoundError('gone', name='uvicorn')\n")
+
+    up = shell.run("up", *ANY_PORTS, PYTHONPATH=str(shell.folder / "without"))
+
+    assert up.returncode == 1
+    assert up.stderr == "polars-dev-cluster: uvicorn is missing: pip install 'airflow-provider-polars[dev-cluster]'\n"

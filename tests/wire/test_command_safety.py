@@ -17,6 +17,8 @@ import pytest
 from airflow_provider_polars.dev_cluster.server import address
 from tests.wire.command import ANY_PORTS, Shell
 
+pytestmark = pytest.mark.own_cluster
+
 JSON = (*ANY_PORTS, "--json")
 ONE_WORKER = (*JSON, "--workers", "1")
 OTHER_HOST = "127.0.0.2"

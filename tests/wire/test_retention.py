@@ -14,6 +14,8 @@ from airflow_provider_polars.testing import DevCluster, start_dev_cluster
 from tests.harness.waiting import wait_for
 from tests.wire.gates import Gate
 
+pytestmark = pytest.mark.own_cluster
+
 FRAME = pl.LazyFrame({"a": [1, 2, 3]})
 SECONDS = 20.0
 

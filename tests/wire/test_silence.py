@@ -14,7 +14,6 @@ from typing import Any
 import grpc
 import polars as pl
 import pytest
-from polars._utils.cloud import prepare_cloud_plan
 from polars.io.plugins import register_io_source
 
 from airflow_provider_polars.dev_cluster.queries import FAILED, SUCCESS, Query
@@ -23,7 +22,10 @@ from airflow_provider_polars.dev_cluster.settings import Settings
 from airflow_provider_polars.dev_cluster.worker.process import PLANNING_THREADS
 from airflow_provider_polars.protocol import compute_plane_pb2 as wire
 from airflow_provider_polars.protocol.compute_plane_pb2_grpc import ClientServiceStub
+from tests.harness.cloud_plans import plan_of
 from tests.wire.gates import Gate
+
+pytestmark = pytest.mark.own_cluster
 
 HEARTBEAT_SECONDS = 2.0
 PLANNING_SECONDS = 1.0
@@ -49,13 +51,12 @@ def with_cluster(test: Callable[[Cluster], Awaitable[None]]) -> None:
     asyncio.run(run())
 
 
-def plan_of(frame: pl.LazyFrame) -> bytes:
-    plan = prepare_cloud_plan(frame.sink_parquet("<in-memory>", lazy=True))
-    return bytes(plan[0] if isinstance(plan, tuple) else plan)
+def executed(frame: pl.LazyFrame) -> bytes:
+    return plan_of(frame.sink_parquet("<in-memory>", lazy=True))
 
 
 async def submitted(cluster: Cluster, frame: pl.LazyFrame, n_retries: int = 0) -> Query:
-    query = Query(wire.QuerySettings(n_retries=n_retries), plan_of(frame))
+    query = Query(wire.QuerySettings(n_retries=n_retries), executed(frame))
     await cluster.scheduler.submit(query, client_polars=pl.__version__)
     return query
 
@@ -161,7 +162,7 @@ def test_a_client_that_goes_away_while_its_query_is_planned_leaves_nothing_behin
     async def test(cluster: Cluster) -> None:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{cluster.port}") as channel:
             stub = ClientServiceStub(channel)
-            request = wire.SubmitQueryRequest(plan=plan_of(unplannable(tmp_path, "begun")))
+            request = wire.SubmitQueryRequest(plan=executed(unplannable(tmp_path, "begun")))
             call = stub.SubmitQuery(request)
             sent = asyncio.ensure_future(call)
             await until((tmp_path / "begun").exists)
@@ -170,7 +171,7 @@ def test_a_client_that_goes_away_while_its_query_is_planned_leaves_nothing_behin
 
             with pytest.raises(asyncio.CancelledError):
                 await sent
-            query = await stub.SubmitQuery(wire.SubmitQueryRequest(plan=plan_of(FRAME)), timeout=SECONDS)
+            query = await stub.SubmitQuery(wire.SubmitQueryRequest(plan=executed(FRAME)), timeout=SECONDS)
             result = await stub.GetQueryResult(wire.QueryRequest(query_id=query.query_id), timeout=SECONDS)
         assert result.query_status == SUCCESS
         assert [known.id for known in cluster.scheduler.queries] == [query.query_id.query_id]

@@ -23,6 +23,8 @@ from airflow_provider_polars.testing import DevCluster
 from tests.harness.waiting import wait_for
 from tests.wire.gates import Gate
 
+pytestmark = pytest.mark.own_cluster
+
 FRAME = pl.LazyFrame({"a": [1, 2, 3]})
 SECONDS = 30.0
 StartCluster = Callable[..., DevCluster]
