@@ -47,7 +47,8 @@ def _values(field: FieldDescriptor, nesting: int) -> st.SearchStrategy[Any]:
         low, high = _INTEGERS[field.type]
         one: st.SearchStrategy[Any] = st.integers(0, 5).filter(lambda number: low <= number) | st.integers(low, high)
         if field.enum_type:
-            one = st.sampled_from([value.number for value in field.enum_type.values]) | one
+            known = [value.number for value in field.enum_type.values]
+            one = st.sampled_from(known * 3 + [-1, max(known) + 1, low, high])
     elif field.message_type:
         one = messages(field.message_type, nesting - 1)
     else:
