@@ -96,7 +96,7 @@ class ClientService(ClientServiceServicer):
                 wire.QueryOutput(
                     destination=[wire.Destination(destination=file) for file in query.output.files],
                     file_type=FILE_TYPES.get(query.output.format, wire.FILE_TYPE_UNSPECIFIED),
-                    n_rows_result=query.output.rows,
+                    n_rows_result=query.output.rows or 0,
                 )
             )
         if query.output is not None and query.output.head_error is not None:

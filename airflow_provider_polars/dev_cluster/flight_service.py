@@ -37,7 +37,7 @@ class FlightService(FlightServiceServicer):
                 schema=arrow.encapsulated(metadata),
                 flight_descriptor=request,
                 endpoint=[endpoint],
-                total_records=query.output.rows if query.output else -1,
+                total_records=-1 if query.output is None or query.output.rows is None else query.output.rows,
                 total_bytes=-1,
                 ordered=True,
             ),

@@ -105,7 +105,7 @@ def details(query: Query) -> dict[str, Any]:
         "total_bytes_read": None,
         "total_num_files": None,
         "original_num_files": None,
-        "output_files": len(output.files) if output else None,
+        "output_files": len(output.files) if output and output.files else None,
         "output_rows": output.rows if output else None,
         "output_location": output.files[0] if output and output.files else None,
         "errors": list(dict.fromkeys(query.errors.values())),

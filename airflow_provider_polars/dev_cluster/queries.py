@@ -11,7 +11,6 @@ from typing import Any
 
 from airflow_provider_polars.protocol import compute_plane_pb2 as wire
 
-State = wire.QueryStatus
 SCHEDULED = wire.QUERY_STATUS_SCHEDULED
 IN_PROGRESS = wire.QUERY_STATUS_IN_PROGRESS
 SUCCESS = wire.QUERY_STATUS_SUCCESS
@@ -41,8 +40,12 @@ class Output:
     """What a query has written."""
 
     files: list[str]
+    """Empty where its sink does not tell."""
+
     format: str
-    rows: int
+    rows: int | None
+    """None where its sink does not tell, or what it wrote cannot be read back."""
+
     head: bytes = b""
     head_error: str | None = None
     seconds: float = 0.0

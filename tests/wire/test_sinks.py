@@ -11,6 +11,7 @@ import polars as pl
 import polars_cloud as pc
 import pytest
 from polars.testing import assert_frame_equal
+from pyiceberg.catalog.sql import SqlCatalog
 
 ROWS = pl.DataFrame({"id": range(100), "name": [f"n{number}" for number in range(100)], "part": [0, 1] * 50})
 SCANS: dict[str, Callable[..., pl.LazyFrame]] = {
@@ -101,6 +102,39 @@ def test_batches_go_to_a_function(context: Any, tmp_path: Path) -> None:
 
     assert result.status == pc.QueryStatus.SUCCESS
     assert_frame_equal(pl.read_csv(tmp_path / "batch.csv"), ROWS)
+
+
+def test_an_iceberg_table_is_appended_to(context: Any, tmp_path: Path) -> None:
+    catalog = SqlCatalog("lake", uri=f"sqlite:///{tmp_path}/catalog.db", warehouse=f"file://{tmp_path}/lake")
+    catalog.create_namespace("sales")
+    table = catalog.create_table("sales.orders", schema=ROWS.to_arrow(compat_level=pl.CompatLevel.oldest()).schema)
+
+    query = remote(ROWS.lazy(), context).sink_iceberg(table, mode="append")
+    query.await_result()
+
+    assert_frame_equal(pl.scan_iceberg(table.refresh()).collect(), ROWS)
+    detail = pc.QueryDetail._from_inner(context._get_direct_client().get_query_details(query._query_id))
+    assert detail.output_rows is None
+
+
+def test_an_output_that_cannot_be_read_back_says_so(context: Any) -> None:
+    query = remote(ROWS.lazy(), context).sink_parquet("/dev/null")
+    result = query.await_result()
+
+    assert result.status == pc.QueryStatus.SUCCESS
+    with pytest.raises(RuntimeError, match="cannot be read back"):
+        _ = result.head
+    detail = pc.QueryDetail._from_inner(context._get_direct_client().get_query_details(query._query_id))
+    assert detail.output_rows is None
+
+
+def test_relative_paths_are_those_of_the_folder_of_the_cluster(context: Any, tmp_path: Path) -> None:
+    path = os.path.relpath(tmp_path / "rows.parquet")
+
+    result = remote(ROWS.lazy(), context).sink_parquet(path).await_result()
+
+    assert result.location == [path]
+    assert_frame_equal(pl.read_parquet(tmp_path / "rows.parquet"), ROWS)
 
 
 def test_rows_without_a_place_are_kept_by_the_cluster(context: Any) -> None:

@@ -45,7 +45,7 @@ def run(message: dict[str, Any], plan: bytes) -> tuple[dict[str, Any], bytes]:
         return _outcome([], "", rows, started), head
     if sink is None or sink.kind not in ("File", "Partitioned"):
         _collect(plan, message)
-        return _outcome([], "", 0, started), b""
+        return _outcome([], "", None, started), b""
     target = sink.target
     if target == plans.IN_MEMORY:
         folder.mkdir(parents=True, exist_ok=True)
@@ -59,10 +59,11 @@ def run(message: dict[str, Any], plan: bytes) -> tuple[dict[str, Any], bytes]:
     before = _files_below(target) if sink.kind == "Partitioned" else {}
     _collect(plan, message)
     files = [target] if sink.kind == "File" else _new_files(target, before)
-    done = _outcome(files, sink.format, 0, started)
+    done = _outcome(files, sink.format, None if files else 0, started)
     try:
         frame = _SCANS[sink.format](files, **_scan_options(sink)) if files else pl.LazyFrame()
-        done["rows"] = frame.select(pl.len()).collect().item() if files else 0
+        if files:
+            done["rows"] = frame.select(pl.len()).collect().item()
         head = _ipc_file(frame.head(HEAD_ROWS).collect())
     except BaseException as error:
         done["head_error"] = f"the output cannot be read back: {describe(error)}"
@@ -85,7 +86,7 @@ def describe(error: BaseException) -> str:
     return f"{name}: {text}"[:8000].encode(errors="replace").decode()
 
 
-def _outcome(files: list[str], file_format: str, rows: int, started: float) -> dict[str, Any]:
+def _outcome(files: list[str], file_format: str, rows: int | None, started: float) -> dict[str, Any]:
     return {
         "files": files,
         "format": file_format,
