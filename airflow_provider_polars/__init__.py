@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _EXPORTS = {
+    "ClusterCompute": "compute.cluster",
     "Compute": "compute.base",
     "LocalCompute": "compute.local",
     "CsvSink": "query.sinks",
@@ -27,6 +28,7 @@ _EXPORTS = {
 
 if TYPE_CHECKING:
     from airflow_provider_polars.compute.base import Compute as Compute
+    from airflow_provider_polars.compute.cluster import ClusterCompute as ClusterCompute
     from airflow_provider_polars.compute.local import LocalCompute as LocalCompute
     from airflow_provider_polars.decorators.compute_group import polars_compute as polars_compute
     from airflow_provider_polars.decorators.task import polars_task as polars_task

@@ -44,6 +44,26 @@ class TemplateRenderError(ConfigurationError):
     """A template in an argument does not render in this run."""
 
 
+class CredentialsError(ConfigurationError):
+    """Credentials are missing, incomplete or empty, or were refused."""
+
+
+class CredentialsUnavailableError(PolarsProviderError):
+    """Where credentials are kept, or checked, cannot be reached now."""
+
+
+class ClusterUnreachableError(PolarsProviderError):
+    """Nothing answers at the address of a cluster, or not in time."""
+
+
+class ClusterAccessError(ConfigurationError):
+    """A cluster refuses the caller: token, user name, certificate, or a port that speaks something else."""
+
+
+class VersionMismatchError(ConfigurationError):
+    """Client and cluster carry different versions of Polars, or the client is too old for what was asked."""
+
+
 class QueryDefinitionError(PolarsProviderError):
     """The query cannot be built: wrong return value, bad SQL, a plan that Polars refuses."""
 
@@ -52,6 +72,10 @@ class QueryDefinitionError(PolarsProviderError):
 
 class SchemaError(QueryDefinitionError):
     """The query names a column or uses a data type that its input does not have."""
+
+
+class PlanError(QueryDefinitionError):
+    """The plan of a query cannot be sent to a cluster: it is too large, or Polars cannot serialise a part of it."""
 
 
 class InvalidResultError(PolarsProviderError):

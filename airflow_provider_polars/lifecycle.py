@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar
 
 from airflow_provider_polars.backends.base import Backend, Run, RunState, Submission
 from airflow_provider_polars.exceptions import (
+    ClusterAccessError,
+    ClusterUnreachableError,
     PolarsProviderError,
     QueryCancelledError,
     QueryFailedError,
@@ -15,8 +17,10 @@ from airflow_provider_polars.exceptions import (
 )
 from airflow_provider_polars.query.result import ResultRef
 
+T = TypeVar("T")
 STORE_KEY = "polars_runs"
 WATCH_SECONDS = 1.0
+CANCEL_SECONDS = 30.0
 USABLE = (RunState.QUEUED, RunState.RUNNING, RunState.SUCCEEDED)
 
 
@@ -39,6 +43,9 @@ class Log(Protocol):
     def info(self, event: str, *args: Any) -> Any:
         """Write a line; ``args`` fill its ``%`` places."""
 
+    def warning(self, event: str, *args: Any) -> Any:
+        """Write a line that someone should read."""
+
 
 class Lifecycle:
     """Takes one submission of a task from its start to its results.
@@ -48,13 +55,23 @@ class Lifecycle:
     :param max_tries: ``ti.max_tries``: kept by an automatic retry, raised by a clear. Runs stored under another number
         are not adopted but cancelled.
     :param log: receives what people read.
+    :param announce: called with each Run once it is stored.
     """
 
-    def __init__(self, backend: Backend[Any], store: RunStore, *, max_tries: int, log: Log) -> None:
+    def __init__(
+        self,
+        backend: Backend[Any],
+        store: RunStore,
+        *,
+        max_tries: int,
+        log: Log,
+        announce: Callable[[Run], None] = lambda run: None,
+    ) -> None:
         self.backend = backend
         self.store = store
         self.max_tries = max_tries
         self.log = log
+        self.announce = announce
         self._runs: list[Run] = []
         self._killed = False
 
@@ -64,26 +81,58 @@ class Lifecycle:
         :raises QueryFailedError: if any failed, after all have ended, naming each.
         :raises QueryTimeoutError: if they have not all ended within ``options.timeout`` of their submission.
         :raises QueryCancelledError: if the task was killed.
+        :raises ClusterUnreachableError: if the compute cannot be asked any more. The queries are left alone then: the
+            next try adopts them.
         """
-        try:
-            if not self._adopt(submission):
-                self._submit(submission)
-            self._wait(submission.options.timeout)
-            self._raise_failures()
-            results = {run.output: self.backend.result(run) for run in self._runs}
-        except BaseException:
-            self._cancel()
-            raise
-        finally:
-            self.backend.close()
+        results = self._guarded(lambda: self._complete(submission))
         self.store.delete(STORE_KEY)
         return results
+
+    def submit(self, submission: Submission) -> list[Run]:
+        """Submit the queries and return their Runs without waiting; clearing the task will cancel them."""
+        return self._guarded(lambda: self._begin(submission))
 
     def kill(self) -> None:
         """Cancel the queries of a task that is being killed; :meth:`execute` then raises. For signal handlers."""
         self._killed = True
         self.backend.interrupt()
-        self._cancel()
+        self.backend.cancel(self._runs)
+
+    def _guarded(self, work: Callable[[], T]) -> T:
+        """Return what ``work`` returns; whatever ends it otherwise cancels the queries."""
+        try:
+            return work()
+        except Exception as error:
+            adopted_later = isinstance(error, ClusterUnreachableError) and all(run.adoptable for run in self._runs)
+            if self._killed or not adopted_later:
+                self._cancel()
+            if self._killed and not isinstance(error, QueryCancelledError):
+                raise self._was_killed() from error
+            raise
+        except BaseException:
+            self._cancel()
+            raise
+        finally:
+            self.backend.close()
+
+    def _begin(self, submission: Submission) -> list[Run]:
+        if not self._adopt(submission):
+            self.backend.submit(submission, self._keep)
+            self.log.info("Submitted %s to %r", _names(self._runs), self.backend.compute)
+        if self._killed:
+            raise self._was_killed()
+        return self._runs
+
+    def _complete(self, submission: Submission) -> dict[str, ResultRef]:
+        self._begin(submission)
+        self._wait(submission.options.timeout)
+        self._raise_failures()
+        return {run.output: self.backend.result(run) for run in self._runs}
+
+    def _keep(self, run: Run) -> None:
+        self._runs.append(run)
+        self.store.set(STORE_KEY, {"max_tries": self.max_tries, "runs": [stored.to_dict() for stored in self._runs]})
+        self.announce(run)
 
     def _adopt(self, submission: Submission) -> bool:
         """Take over the Runs of an earlier try if they still live or have succeeded; else cancel them."""
@@ -94,35 +143,35 @@ class Lifecycle:
         wanted = {output.name for output in submission.outputs}
         if (
             stored.get("max_tries") == self.max_tries
-            and {run.output for run in self._runs} == wanted
-            and all(self.backend.poll(run).state in USABLE for run in self._runs)
+            and {run.output for run in self._runs if run.adoptable} == wanted
+            and all(run.adoptable and self.backend.poll(run).state in USABLE for run in self._runs)
         ):
             self.log.info("Adopted %s of an earlier try", _names(self._runs))
+            for run in self._runs:
+                self.announce(run)
             return True
-        self._cancel()
+        confirmed, earlier = self._cancel(), self._runs
         self._runs = []
-        return False
-
-    def _submit(self, submission: Submission) -> None:
-        for run in self.backend.submit(submission):
-            self._runs.append(run)
-            self.store.set(
-                STORE_KEY, {"max_tries": self.max_tries, "runs": [stored.to_dict() for stored in self._runs]}
+        if not confirmed:
+            raise QueryFailedError(
+                f"{_names(earlier)} of an earlier try was told to end, which is not confirmed: nothing was "
+                "submitted, or two queries would write one result. Try again, or end it at "
+                f"{self.backend.compute!r} by hand."
             )
-        self.log.info("Submitted %s to %r", _names(self._runs), self.backend.compute)
+        return False
 
     def _wait(self, timeout: float | None) -> None:
         deadline = min(run.submitted_at for run in self._runs) + timeout if timeout else None
         while not self._killed and not all(self.backend.poll(run).state.is_terminal for run in self._runs):
             left = deadline - time.time() if deadline else WATCH_SECONDS
-            if left <= 0:
+            if left <= 0 and (late := self._living()):
                 raise QueryTimeoutError(
-                    f"{_names(self._runs)} did not end within timeout={timeout:g} seconds and was cancelled. "
+                    f"{_names(late)} did not end within timeout={timeout:g} seconds and was cancelled. "
                     "Raise timeout=, or make the query smaller."
                 )
-            self.backend.watch(self._runs, min(left, WATCH_SECONDS))
+            self.backend.watch(self._runs, min(max(left, 0), WATCH_SECONDS))
         if self._killed:
-            raise QueryCancelledError(f"The task was killed; {_names(self._runs)} was cancelled.")
+            raise self._was_killed()
 
     def _raise_failures(self) -> None:
         statuses = [(run, self.backend.poll(run)) for run in self._runs]
@@ -143,7 +192,7 @@ class Lifecycle:
         kind = type(first) if _all_permanent(errors) and isinstance(first, PolarsProviderError) else QueryFailedError
         raise kind(
             f"{len(failed)} of {len(self._runs)} outputs failed. {reasons}. Without error: {ended}; "
-            "no local result was replaced."
+            f"{self.backend.after_failure}."
         ) from first
 
     def _stateless(self, run: Run, state: RunState) -> PolarsProviderError:
@@ -154,9 +203,36 @@ class Lifecycle:
             return QueryFailedError(f"{_names([run])} is not known to {self.backend.compute!r} any more. Try again.")
         return QueryFailedError(f"{_names([run])} failed and {self.backend.compute!r} gave no reason; see its log.")
 
-    def _cancel(self) -> None:
-        for run in self._runs:
-            self.backend.cancel(run)
+    def _cancel(self) -> bool:
+        """Cancel the Runs and return whether they have ended; what has not is said in the log.
+
+        It asks again, for a compute that is out of reach does not hear it. A killed task has a few seconds left, and
+        asks once.
+        """
+        living: Sequence[Run] = self._runs
+        deadline = time.monotonic() + (0 if self._killed else CANCEL_SECONDS)
+        while living:
+            self.backend.cancel(living)
+            if not (living := self._living()):
+                break
+            if time.monotonic() >= deadline:
+                self.log.warning(
+                    "%s was told to end, which is not confirmed: look at %r", _names(living), self.backend.compute
+                )
+                return False
+            self.backend.watch(living, WATCH_SECONDS)
+        return True
+
+    def _was_killed(self) -> QueryCancelledError:
+        cancelled = f"; {_names(self._runs)} was cancelled" if self._runs else ""
+        return QueryCancelledError(f"The task was killed{cancelled}.")
+
+    def _living(self) -> list[Run]:
+        """Return the Runs that have not ended, as far as the compute can be asked."""
+        try:
+            return [run for run in self._runs if not self.backend.poll(run).state.is_terminal]
+        except (ClusterAccessError, ClusterUnreachableError):
+            return self._runs
 
 
 def _all_permanent(errors: Sequence[Exception]) -> bool:

@@ -295,7 +295,7 @@ def _mapped_value(key: Any, value: Any, hint: Any, where: str) -> Any:
     if is_sensitive(str(key)):
         raise ConfigurationError(
             f"{where} holds {key!r}, which looks like a secret. Secrets stay in Airflow connections: "
-            "remove the key and name a connection instead (aws_conn_id= for S3)."
+            "remove the key and name a connection instead (aws_conn_id= for S3, conn_id= for a cluster)."
         )
     return coerce(value, hint, f"{where}[{key!r}]")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import sys
 
-from benchmarks import dev_cluster, imports, queries
+from benchmarks import cluster, dev_cluster, imports, queries
 from benchmarks.figures import PAIRS
 
 
@@ -17,7 +17,7 @@ def main() -> int:
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("apache-airflow", "polars"))
     print(f"Python {platform.python_version()}, {versions}, {os.cpu_count()} CPUs, at least {PAIRS} pairs each")
     missed = False
-    for measure in (imports.figures, queries.figures, dev_cluster.figures):
+    for measure in (imports.figures, queries.figures, dev_cluster.figures, cluster.figures):
         for figure in measure():
             print(figure, flush=True)
             missed = missed or figure.missed

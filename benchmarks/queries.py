@@ -90,7 +90,7 @@ def timed(work: Callable[[], object]) -> Callable[[], float]:
     return measure
 
 
-def _task_seconds(airflow: Any, make_task: Callable[[], Any]) -> Callable[[], float]:
+def task_seconds(airflow: Any, make_task: Callable[[], Any]) -> Callable[[], float]:
     """Return what measures ``execute()`` alone, without the work of Airflow around it."""
 
     def measure() -> float:
@@ -120,8 +120,8 @@ def _sides(airflow: Any, events: str, folder: Path) -> tuple[Callable[[], float]
 
     return (
         timed(lambda: build_query(events).sink_parquet(folder / "raw.parquet")),
-        _task_seconds(airflow, operator),
-        _task_seconds(airflow, pandas),
+        task_seconds(airflow, operator),
+        task_seconds(airflow, pandas),
     )
 
 
@@ -139,7 +139,7 @@ def _empty_operator(airflow: Any, folder: Path) -> Callable[[], float]:
     from airflow_provider_polars import ParquetSink, PolarsRemoteOperator
 
     sink = ParquetSink(f"{folder}/empty.parquet")
-    return _task_seconds(airflow, lambda: PolarsRemoteOperator(task_id="empty", query=_nothing, sink=sink))
+    return task_seconds(airflow, lambda: PolarsRemoteOperator(task_id="empty", query=_nothing, sink=sink))
 
 
 def _numbers(rows: int) -> Any:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from _pytest import runner as pytest_runner
 
 from tests.harness.environment import clean_environment, library_environment
 from tests.harness.no_silent_skips import pytest_make_collect_report, pytest_runtest_makereport
@@ -44,6 +45,15 @@ def _use_own_airflow_home() -> None:
 
 
 _use_own_airflow_home()
+
+
+def pytest_configure() -> None:
+    """Keep pytest from writing ``PYTEST_CURRENT_TEST`` six times for each test.
+
+    A thread of the client that reads the environment at such a moment, for a call that an earlier test has left behind,
+    crashes the process.
+    """
+    pytest_runner._update_current_test_var = lambda item, when: None
 
 
 @pytest.fixture(scope="session")

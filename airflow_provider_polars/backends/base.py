@@ -5,8 +5,8 @@ from __future__ import annotations
 import abc
 import dataclasses
 import enum
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Generic, TypeVar
 
 from airflow_provider_polars.compute.base import Compute
 from airflow_provider_polars.query.options import QueryOptions
@@ -42,6 +42,9 @@ class Run:
     :param compute: what it runs on, as :meth:`Compute.to_dict` writes it.
     :param submitted_at: epoch seconds.
     :param details: what the backend needs to find it again; JSON, no secrets.
+    :param adoptable: whether a later try may take it over; False for a query that the task's function submitted by
+        itself, since the function has to run again.
+    :param link: where people can look at it, "" for nowhere.
     """
 
     query_id: str
@@ -49,6 +52,8 @@ class Run:
     compute: dict[str, Any]
     submitted_at: float
     details: dict[str, Any] = dataclasses.field(default_factory=dict)
+    adoptable: bool = True
+    link: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the handle as JSON values."""
@@ -78,12 +83,13 @@ class Output:
     """One result to write: a sink, and what the hook resolved for it.
 
     :param name: key of the output; ``return_value`` for a single one.
+    :param sink: None where the compute itself keeps results that nobody named a place for.
     :param mark: identifies run, task, map index and output over all tries: hex text.
     :param storage_options: credentials for the sink; never shown, never stored.
     """
 
     name: str
-    sink: Sink
+    sink: Sink | None
     mark: str
     storage_options: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
 
@@ -93,12 +99,21 @@ class Submission:
     """All that one task submits: a query, its outputs, its options.
 
     :param single: the query returns one bare LazyFrame rather than a dict of them.
+    :param labels: that name the DAG, task and run, for a compute that labels its queries by itself.
     """
 
     query: Query
     outputs: tuple[Output, ...]
     options: QueryOptions
     single: bool = True
+    labels: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Handle:
+    """Stands for the query that writes ``output``."""
+
+    output: str
 
 
 class Backend(abc.ABC, Generic[C]):
@@ -107,7 +122,11 @@ class Backend(abc.ABC, Generic[C]):
     A backend of a compute that is not ``managed`` leaves :meth:`start`, :meth:`stop` and :meth:`status` alone.
     Every method raises only errors of :mod:`airflow_provider_polars.exceptions`, but for what the query's
     own function raises while :meth:`submit` calls it.
+
+    :cvar after_failure: what became of the outputs without error when others of the same task failed, as words.
     """
+
+    after_failure: ClassVar[str] = "what has succeeded stays in its place"
 
     def __init__(self, compute: C) -> None:
         self.compute = compute
@@ -125,8 +144,8 @@ class Backend(abc.ABC, Generic[C]):
         raise NotImplementedError(f"{type(self.compute).__name__} has no status.")
 
     @abc.abstractmethod
-    def submit(self, submission: Submission) -> Iterator[Run]:
-        """Build the query and submit it; yield each Run the moment it exists.
+    def submit(self, submission: Submission, keep: Callable[[Run], None]) -> None:
+        """Build the query and submit it; call ``keep`` with each Run the moment it exists.
 
         :raises QueryDefinitionError: if the query cannot be built.
         :raises RefusedOptionError: if the Polars of the compute does not know an option.
@@ -145,8 +164,10 @@ class Backend(abc.ABC, Generic[C]):
         """Return when all of ``runs`` are terminal, or after ``seconds``, whichever is first. Signals interrupt it."""
 
     @abc.abstractmethod
-    def cancel(self, run: Run) -> None:
-        """Ask for the end of a Run; harmless for one that has ended. Does not wait, raises nothing."""
+    def cancel(self, runs: Sequence[Run]) -> None:
+        """Ask for the end of all of ``runs``; harmless for one that has ended. Takes 3 seconds at most and
+        raises nothing.
+        """
 
     @abc.abstractmethod
     def result(self, run: Run) -> ResultRef:
@@ -154,6 +175,10 @@ class Backend(abc.ABC, Generic[C]):
 
         :raises SinkWriteError: if it cannot be put into place.
         """
+
+    def returned(self) -> Any:
+        """Return what a function gave that submits by itself, its handles as :class:`Handle`; None for any other."""
+        return None
 
     def close(self) -> None:
         """Release what this process holds for the Runs it submitted."""

@@ -8,6 +8,8 @@ from typing import Any
 
 from airflow_provider_polars.backends.staging import write_error
 from airflow_provider_polars.exceptions import (
+    ClusterAccessError,
+    ClusterUnreachableError,
     ConfigurationError,
     GpuUnavailableError,
     PolarsProviderError,
@@ -17,6 +19,7 @@ from airflow_provider_polars.exceptions import (
     ResultNotFoundError,
     SchemaError,
     SinkWriteError,
+    VersionMismatchError,
     nearest,
 )
 
@@ -31,6 +34,23 @@ SCHEMA_ERRORS = {
 }
 _DISK_FULL = re.compile(r"os error (28|122)\b|No space left|Disk quota exceeded")
 _NOT_WRITABLE = re.compile(r"os error (13|30)\b")
+_GRPC = re.compile(r"Error (?:calling|setting up) gRPC (?:endpoint|connection),? ?(.*)", re.DOTALL)
+_GRPC_KINDS: dict[str, type[PolarsProviderError]] = {
+    "currently unavailable": ClusterUnreachableError,
+    "transport error": ClusterUnreachableError,
+    "Deadline expired": ClusterUnreachableError,
+    "authentication credentials": ClusterAccessError,
+    "have permission": ClusterAccessError,
+}
+"""Sentences of the client for gRPC's status codes; it gives no code."""
+_OTHER_PYTHON = re.compile(
+    r"current Python version \((.+?)\) does not match the Python version used to serialize the UDF \((.+?)\)"
+)
+_OS_ERRORS = {"OSError", "FileNotFoundError", "PermissionError", "IsADirectoryError", "NotADirectoryError"}
+_SHOWN_OF_PATH = 40
+"""Characters at the end of a path that Polars shows of any."""
+_NO_FILES = "expanded paths were empty"
+"""Words of Polars for a pattern that nothing matches."""
 _UPLOAD = re.compile(r"Error performing (PUT|POST) ")
 
 
@@ -41,6 +61,7 @@ def translate(
     engine: str = "auto",
     target: str = "",
     tables: Iterable[str] = (),
+    cluster: str = "",
 ) -> Exception:
     """Return the error of ours for one that the runner described.
 
@@ -49,9 +70,12 @@ def translate(
     :param engine: the engine it was to run on.
     :param target: what it was writing, for the message.
     :param tables: names of the tables that an SQL query was given.
+    :param cluster: where it was to run, if not here.
     """
     classes, message = list(described["classes"]), str(described["message"])
     first = classes[0]
+    if cluster and (ours := _of_cluster(classes, message, query, target, cluster)) is not None:
+        return ours
     if first == "WrongReturnError":
         return QueryDefinitionError(f"The query {query} {message}. The function of a query returns it unexecuted.")
     if first == "UnknownOptionError":
@@ -88,15 +112,52 @@ def translate(
     return QueryFailedError(f"The query {query} failed with {first}: {message}")
 
 
-def translate_exception(error: BaseException, **words: Any) -> Exception | None:
-    """Return the error of ours for an exception of Polars or the system, None for one of the user's own."""
+def _of_cluster(classes: list[str], message: str, query: str, target: str, cluster: str) -> Exception | None:
+    """Return the error for what goes wrong because the query runs somewhere else."""
+    if (grpc := _GRPC.search(message)) is not None:
+        kind = next((kind for sentence, kind in _GRPC_KINDS.items() if sentence in grpc[1]), QueryFailedError)
+        return kind(
+            f"The cluster at {cluster} failed a call for the query {query}: {grpc[1]}. Check its log and the "
+            "connection."
+        )
+    if _OS_ERRORS.intersection(classes) and target and target.rstrip("/")[-_SHOWN_OF_PATH:] in message:
+        return SinkWriteError(
+            f"The cluster at {cluster} cannot write the result of the query {query} to {target}: "
+            f"{_first_line(message)}. Paths are those of its machines: use a folder that they may write, or a URL."
+        )
+    if ("FileNotFoundError" in classes and not _UPLOAD.search(message)) or _NO_FILES in message:
+        return ResultNotFoundError(
+            f"The query {query} reads a file that the cluster at {cluster} does not see: {_first_line(message)}. Paths "
+            "are those of its machines: use a folder that they share with the workers, or a URL."
+        )
+    if "ModuleNotFoundError" in classes:
+        return QueryDefinitionError(
+            f"The query {query} needs a package that the cluster at {cluster} lacks: {_first_line(message)}. "
+            "Install it there, or do without."
+        )
+    if (versions := _OTHER_PYTHON.search(message)) is not None:
+        there, here = (version.replace(", ", ".") for version in versions.groups())
+        return VersionMismatchError(
+            f"A Python function of the query {query} cannot be read by the cluster at {cluster}: that has Python "
+            f"{there}, this worker {here}. Functions travel between equal versions only: install Python {there} on "
+            "the workers, or write the query with expressions."
+        )
+    return None
+
+
+def translate_exception(error: BaseException, *, submitting: bool = False, **words: Any) -> Exception | None:
+    """Return the error of ours for an exception of Polars, its client or the system, None for one of the user's own.
+
+    :param submitting: whether none of the user's code was running.
+    """
     from airflow_provider_polars import runner
 
     if isinstance(error, PolarsProviderError):
         return error
     named = runner.described_error(error)
     own = {"WrongReturnError", "UnknownOptionError", "PolarsError", "PanicException"}
-    return translate(named, **words) if own.intersection(named["classes"]) else None
+    known = own.intersection(named["classes"]) or _GRPC.search(named["message"])
+    return translate(named, **words) if known or (submitting and isinstance(error, Exception)) else None
 
 
 def _sql_message(message: str, tables: list[str]) -> str:
@@ -110,4 +171,4 @@ def _sql_message(message: str, tables: list[str]) -> str:
 
 
 def _first_line(message: str) -> str:
-    return message.strip().splitlines()[0] if message.strip() else "no message"
+    return message.strip().splitlines()[0].rstrip(". ") if message.strip() else "no message"

@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from airflow_provider_polars.backends.base import Backend, Output, Run, RunState, RunStatus, Submission
@@ -27,13 +27,15 @@ from airflow_provider_polars.compute.local import LocalCompute
 from airflow_provider_polars.exceptions import PolarsProviderError, QueryCancelledError
 from airflow_provider_polars.query.paths import local_path
 from airflow_provider_polars.query.result import ResultRef
-from airflow_provider_polars.query.sinks import FileSink
+from airflow_provider_polars.query.sinks import FileSink, Sink
 from airflow_provider_polars.query.source import Input, SqlSource, map_inputs
 from airflow_provider_polars.query.table_sinks import DeltaSink, IcebergSink
 
 
 class LocalBackend(Backend[LocalCompute]):
     """Runs a query in threads of the task's process, or, where the compute asks for it, in a child process."""
+
+    after_failure = "no local result was replaced"
 
     def __init__(self, compute: LocalCompute) -> None:
         super().__init__(compute)
@@ -45,7 +47,7 @@ class LocalBackend(Backend[LocalCompute]):
         self._engine = str(compute.engine)
         self._interrupted = threading.Event()
 
-    def submit(self, submission: Submission) -> Iterator[Run]:
+    def submit(self, submission: Submission, keep: Callable[[Run], None]) -> None:
         self._submission = submission
         self._engine = submission.options.engine or str(self.compute.engine)
         self._outputs = {output.name: output for output in submission.outputs}
@@ -56,11 +58,13 @@ class LocalBackend(Backend[LocalCompute]):
             self.close()
             raise
         for output in submission.outputs:
-            yield Run(
-                query_id=uuid.uuid4().hex,
-                output=output.name,
-                compute=self.compute.to_dict(),
-                submitted_at=time.time(),
+            keep(
+                Run(
+                    query_id=uuid.uuid4().hex,
+                    output=output.name,
+                    compute=self.compute.to_dict(),
+                    submitted_at=time.time(),
+                )
             )
 
     def poll(self, run: Run) -> RunStatus:
@@ -72,7 +76,7 @@ class LocalBackend(Backend[LocalCompute]):
         if not isinstance(outcome, BaseException):
             return RunStatus(state=RunState.SUCCEEDED)
         state = RunState.CANCELLED if isinstance(outcome, QueryCancelledError) else RunState.FAILED
-        return RunStatus(state=state, error=self._run_failure(outcome, self._outputs[run.output].sink.target))
+        return RunStatus(state=state, error=self._run_failure(outcome, _sink(self._outputs[run.output]).target))
 
     def watch(self, runs: Sequence[Run], seconds: float) -> None:
         if self._execution is not None:
@@ -81,7 +85,7 @@ class LocalBackend(Backend[LocalCompute]):
     def interrupt(self) -> None:
         self._interrupted.set()
 
-    def cancel(self, run: Run) -> None:
+    def cancel(self, runs: Sequence[Run]) -> None:
         if self._execution is not None:
             self._execution.cancel()
 
@@ -89,7 +93,7 @@ class LocalBackend(Backend[LocalCompute]):
         assert self._execution is not None
         done = self._execution.outcomes[run.output]
         assert isinstance(done, dict)
-        sink = self._outputs[run.output].sink
+        sink = _sink(self._outputs[run.output])
         started = time.monotonic()
         staging = self._staged.pop(run.output, None)
         files = staging.commit() if staging else done["files"]
@@ -157,7 +161,7 @@ class LocalBackend(Backend[LocalCompute]):
 
     def _write(self, output: Output) -> dict[str, Any]:
         """Return the sink as the runner takes it; a local file is staged, rows for an object store wait in one."""
-        sink = output.sink
+        sink = _sink(output)
         write: dict[str, Any] = {
             "format": sink.kind,
             "path": sink.target,
@@ -214,6 +218,11 @@ class LocalBackend(Backend[LocalCompute]):
         query = self._submission.query
         tables = query.kwargs if isinstance(query.source, SqlSource) else ()
         return {"query": repr(query.source), "engine": self._engine, "tables": tables}
+
+
+def _sink(output: Output) -> Sink:
+    assert output.sink is not None, "a worker keeps no results that nobody named a place for"
+    return output.sink
 
 
 def _input_as_json(given: Input) -> dict[str, Any]:

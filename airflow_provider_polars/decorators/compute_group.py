@@ -9,9 +9,10 @@ from airflow.sdk import TaskGroup
 from airflow.sdk.definitions.mappedoperator import MappedOperator
 
 from airflow_provider_polars.compute.base import Compute
-from airflow_provider_polars.operators.arguments import check_values
+from airflow_provider_polars.operators.arguments import check_group, check_values
 from airflow_provider_polars.operators.base import as_compute, enclosing_compute_group
 from airflow_provider_polars.operators.remote import PolarsRemoteOperator
+from airflow_provider_polars.query.options import QueryOptions
 
 
 class PolarsComputeGroup(TaskGroup):
@@ -43,6 +44,8 @@ class PolarsComputeGroup(TaskGroup):
                 given = task.partial_kwargs
             else:
                 continue
+            if given.get("wait") is False:
+                check_group(task, QueryOptions(wait=False))
             if given.get("compute") is None:
                 check_values({**given, "compute": self.compute})
 

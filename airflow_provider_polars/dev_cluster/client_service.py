@@ -182,9 +182,15 @@ def _received(query: Query) -> dict[str, Any]:
         "min_workers": settings.n_workers.min or settings.n_workers_old,
         "max_workers": settings.n_workers.max,
         "labels": [label.name for label in info.labels],
-        "lineage": {field.name: value for field, value in info.lineage.ListFields()},
+        "lineage": _fields(info.lineage),
+        "settings": _fields(settings.distributed),
         "plan_bytes": len(query.plan),
     }
+
+
+def _fields(message: Any) -> dict[str, Any]:
+    """Return the fields of a message that are set, as JSON values."""
+    return {field.name: _fields(value) if field.message_type else value for field, value in message.ListFields()}
 
 
 def _headers(context: Any) -> dict[str, str]:

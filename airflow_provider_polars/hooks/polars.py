@@ -5,14 +5,18 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import json
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.sdk import BaseHook
 
 from airflow_provider_polars.backends.base import Backend
 from airflow_provider_polars.compute.base import Compute
 from airflow_provider_polars.exceptions import ConfigurationError, PolarsProviderError
-from airflow_provider_polars.hooks.connections import find_connection
+from airflow_provider_polars.get_provider_info import get_provider_info
+from airflow_provider_polars.hooks.connections import find_connection, read_extra
+
+if TYPE_CHECKING:
+    from airflow.sdk import Connection
 
 C = TypeVar("C", bound=Compute)
 
@@ -33,18 +37,31 @@ class PolarsHook(BaseHook):
         self.conn_id = conn_id
 
     def default_compute(self) -> Compute | None:
-        """Return the compute that the connection names, None if it names none.
+        """Return the compute that the connection, whichever of ours it is, names; None if it names none.
 
         :raises ConfigurationError: if there is no such connection, or its field is not a compute.
         """
-        value = self._extra().get("default_compute")
+        connection = self.find_connection()
+        return None if connection is None else hook_class(connection.conn_type).compute_of(connection)
+
+    def find_connection(self) -> Connection | None:
+        """Return the connection, None if no id is given.
+
+        :raises ConfigurationError: if there is none of that id.
+        """
+        return None if self.conn_id is None else find_connection(self.conn_id, "conn_id")
+
+    @classmethod
+    def compute_of(cls, connection: Connection) -> Compute | None:
+        """Return the compute that a connection of this hook's type names, None if it names none."""
+        value = read_extra(connection).get("default_compute")
         if not value:
             return None
         try:
             return Compute.from_dict(json.loads(value) if isinstance(value, str) else value)
         except (PolarsProviderError, ValueError) as error:
             raise ConfigurationError(
-                f"The connection {self.conn_id!r} has no usable default_compute: {error} "
+                f"The connection {connection.conn_id!r} has no usable default_compute: {error} "
                 'Write a JSON object such as {"kind": "local", "threads": 4}.'
             ) from error
 
@@ -59,13 +76,8 @@ class PolarsHook(BaseHook):
         return backend
 
     def _extra(self) -> dict[str, Any]:
-        if self.conn_id is None:
-            return {}
-        connection = find_connection(self.conn_id, "conn_id")
-        extra: dict[str, Any] = connection.extra_dejson
-        if not extra and (connection.extra or "").strip() not in ("", "{}", "null"):
-            raise ConfigurationError(f"The extra of the connection {self.conn_id!r} is no JSON object; correct it.")
-        return extra
+        connection = self.find_connection()
+        return {} if connection is None else read_extra(connection)
 
     def test_connection(self) -> tuple[bool, str]:
         """Check the connection's fields without importing Polars; for Airflow's Test button."""
@@ -84,3 +96,13 @@ def make_hook(compute: Compute, conn_id: str | None) -> PolarsHook:
     module, _, name = compute.hook.partition(":")
     hook: PolarsHook = getattr(importlib.import_module(module), name)(conn_id=conn_id)
     return hook
+
+
+def hook_class(conn_type: str | None) -> type[PolarsHook]:
+    """Return the hook of a type of connection; :class:`PolarsHook` for one that is not ours."""
+    for entry in get_provider_info()["connection-types"]:  # type: ignore[no-untyped-call]
+        if entry["connection-type"] == conn_type:
+            module, _, name = entry["hook-class-name"].rpartition(".")
+            found: type[PolarsHook] = getattr(importlib.import_module(module), name)
+            return found
+    return PolarsHook

@@ -6,6 +6,7 @@ import os
 
 from airflow.sdk import conf
 
+from airflow_provider_polars.credentials import CLIENT_ID, CLIENT_SECRET
 from airflow_provider_polars.exceptions import ConfigurationError
 from airflow_provider_polars.query.paths import canonical, check_location
 
@@ -45,3 +46,13 @@ def allowed_prefixes() -> list[str]:
     text = conf.get(SECTION, "allowed_prefixes", fallback="")
     prefixes = [prefix.strip() for prefix in text.split(",") if prefix.strip()]
     return [*prefixes, results_path()] if prefixes else []
+
+
+def client_id_variable() -> str:
+    """Return the name of the Variable with the client id for Polars Cloud."""
+    return conf.get(SECTION, "client_id_variable", fallback="") or CLIENT_ID
+
+
+def client_secret_variable() -> str:
+    """Return the name of the Variable with the client secret for Polars Cloud."""
+    return conf.get(SECTION, "client_secret_variable", fallback="") or CLIENT_SECRET

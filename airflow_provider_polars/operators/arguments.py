@@ -12,8 +12,9 @@ from typing import Any
 from airflow.sdk import BaseOperator
 
 from airflow_provider_polars.compute.base import Compute
+from airflow_provider_polars.compute.remote import RemoteCompute
 from airflow_provider_polars.exceptions import ConfigurationError
-from airflow_provider_polars.operators.base import as_compute
+from airflow_provider_polars.operators.base import as_compute, enclosing_compute_group
 from airflow_provider_polars.query.options import OPTION_NAMES, QueryOptions
 from airflow_provider_polars.query.paths import canonical, is_below
 from airflow_provider_polars.query.sinks import Sink
@@ -56,10 +57,25 @@ def check_values(arguments: Mapping[str, Any]) -> None:
 
 def check_fit(compute: Compute, sinks: Sinks, options: QueryOptions) -> None:
     """Refuse a sink or an option that the compute cannot serve."""
-    options.check_compute(type(compute))
+    options.check_compute(compute)
     for sink in sinks.values():
         if isinstance(sink, Sink):
             sink.check_compute(compute.kind)
+            if isinstance(compute, RemoteCompute) and sink.aws_conn_id and not compute.send_credentials:
+                raise ConfigurationError(
+                    f"{type(sink).__name__}(aws_conn_id={sink.aws_conn_id!r}): its secrets would travel to the cluster "
+                    "inside of the plan. Remove aws_conn_id=, so that the cluster writes with a role of its own, or "
+                    f"allow it with {type(compute).__name__}(send_credentials=True)."
+                )
+
+
+def check_group(task: Any, options: QueryOptions) -> None:
+    """Refuse ``wait=False`` in a compute group: its compute would be gone before the query has ended."""
+    if options.wait is False and (group := enclosing_compute_group(task)) is not None:
+        raise ConfigurationError(
+            f"wait=False has no place in the compute group {group.group_id!r}, which would stop its compute under the "
+            "query. Move the task out of the group, or let it wait."
+        )
 
 
 def is_output_map(sink: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -26,9 +27,13 @@ _FORMATS = {
 
 
 class InputResolver:
-    """Resolves the inputs of one task; asks for each connection once."""
+    """Resolves the inputs of one task; asks for each connection once.
 
-    def __init__(self) -> None:
+    :param here: this worker reads them; else a cluster does, whose paths mean nothing here.
+    """
+
+    def __init__(self, *, here: bool = True) -> None:
+        self._here = here
         self._allowed = settings.allowed_prefixes()
         self._storage: dict[str, dict[str, str]] = {}
 
@@ -63,7 +68,7 @@ class InputResolver:
             )
         check_location(value, f"tables[{name!r}]")
         location = local_path(value)
-        if location is not None and "*" not in location and not os.path.exists(location):
+        if self._here and location is not None and "*" not in location and not os.path.exists(location):
             raise ResultNotFoundError(f"tables[{name!r}] = {value!r} does not exist on this worker.")
         path = value.rstrip("/")
         found = _FORMATS.get(os.path.splitext(path)[1].lower())
@@ -75,28 +80,42 @@ class InputResolver:
         return Input(scan={"format": found or "parquet", "locations": [local_path(value) or value]})
 
     def _input(self, ref: ResultRef, form: str) -> Input:
-        self._check_there(ref.locations if ref.format != "iceberg" else [])
+        if ref.get("signed"):
+            raise InvalidResultError(
+                f"The result of the query {ref.query_id} is kept by its cluster, which hands it out by signed URLs "
+                "only, and those are secrets. Give the upstream task a sink."
+            )
+        locations = ref.locations
+        if ref.format != "iceberg":
+            here = self._here or form == "eager"
+            locations = [file for location in locations for file in self._files(location, ref, here=here)]
         conn_id = ref.get("conn_id")
         if conn_id and conn_id not in self._storage:
             self._storage[conn_id] = storage_options(conn_id)
         scan = {
             "format": ref.format,
-            "locations": [local_path(location) or location for location in ref.locations],
+            "locations": locations,
             "schema": ref.get("schema", []),
             "complete": not ref.get("schema_omitted"),
             "options": ref.get("scan_options", {}),
         }
         return Input(scan=scan, form=form, ref=ref, storage_options=self._storage.get(conn_id, {}) if conn_id else {})
 
-    def _check_there(self, locations: list[str]) -> None:
-        for location in locations:
-            path = local_path(location)
-            if path is not None and not os.path.exists(path):
-                raise ResultNotFoundError(
-                    f"The upstream result {path} is not on this worker. Either it was removed, or the workers do not "
-                    "share that folder. Results without a sink lie under [polars] results_path "
-                    f"({settings.results_path()}): it must be a folder that all workers share, or a URL."
-                )
+    def _files(self, location: str, ref: ResultRef, *, here: bool) -> list[str]:
+        """Return what to read for a location; a pattern of files on this disk becomes their names, each allowed."""
+        path = local_path(location)
+        if path is None or os.path.exists(path):
+            return [path or location]
+        files = sorted(glob.glob(path, recursive=True)) if glob.has_magic(path) else []
+        if files:
+            ResultRef.parse({**ref, "locations": files}, self._allowed)
+        elif here:
+            raise ResultNotFoundError(
+                f"The upstream result {path} is not on this worker. Either it was removed, or the workers do not "
+                "share that folder. Results without a sink lie under [polars] results_path "
+                f"({settings.results_path()}): it must be a folder that all workers share, or a URL."
+            )
+        return files or [path]
 
 
 def _is_list(value: Any) -> bool:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_polars.backends.base import Output
+from airflow_provider_polars.backends.base import Handle, Output
 from airflow_provider_polars.hooks import settings
 from airflow_provider_polars.hooks.storage import storage_options
 from airflow_provider_polars.operators.arguments import Sinks
@@ -19,14 +19,17 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
-def make_outputs(sinks: Sinks, context: Context) -> tuple[Output, ...]:
-    """Return the outputs of a task: sinks with the credentials they need, managed locations for the others."""
+def make_outputs(sinks: Sinks, context: Context, *, kept_by_compute: bool) -> tuple[Output, ...]:
+    """Return the outputs of a task: sinks with the credentials they need, managed locations for the others.
+
+    :param kept_by_compute: the compute has a place of its own for results without a sink.
+    """
     ti = context["ti"]
     names = (ti.dag_id, ti.run_id, ti.task_id, str(ti.map_index))
     outputs = []
     for name, given in sinks.items():
-        sink = given or managed_sink(*names, name)
-        storage = storage_options(sink.aws_conn_id) if sink.aws_conn_id else {}
+        sink = given or (None if kept_by_compute else managed_sink(*names, name))
+        storage = storage_options(sink.aws_conn_id) if sink and sink.aws_conn_id else {}
         mark = hashlib.sha256("\0".join((*names, name)).encode()).hexdigest()[:16]
         outputs.append(Output(name=name, sink=sink, mark=mark, storage_options=storage))
     return tuple(outputs)
@@ -55,15 +58,25 @@ def announce(
     for outlet in context["task"].outlets:
         uri = getattr(outlet, "uri", None)
         for name, result in results.items():
-            if uri is not None and _is_part_of(sinks[name].target, uri):
+            sink = sinks.get(name)
+            if uri is not None and sink is not None and _is_part_of(sink.target, uri):
                 events[outlet].extra |= {
-                    "location": sinks[name].target,
+                    "location": sink.target,
                     "rows": result.rows,
                     "bytes": result.bytes,
                     "schema_hash": result["schema_hash"],
                     "query_id": result.query_id,
                     "labels": list(labels),
                 }
+
+
+def replace_handles(value: Any, results: Mapping[str, ResultRef]) -> Any:
+    """Return what a function gave that submitted by itself, with the results of its queries for their handles."""
+    if isinstance(value, Handle):
+        return dict(results[value.output])
+    if isinstance(value, Mapping):
+        return {key: replace_handles(item, results) for key, item in value.items()}
+    return [replace_handles(item, results) for item in value] if isinstance(value, list) else value
 
 
 def _is_part_of(target: str, uri: str) -> bool:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_provider_polars.backends.base import Output, Submission
+from airflow_provider_polars.backends.base import Run, Submission
+from airflow_provider_polars.compute.remote import RemoteCompute
 from airflow_provider_polars.exceptions import ConfigurationError
 from airflow_provider_polars.hooks.polars import make_hook
 from airflow_provider_polars.lifecycle import Lifecycle
+from airflow_provider_polars.links.observatory import PolarsObservatoryLink, push
 from airflow_provider_polars.operators.arguments import (
     as_sinks,
     check_fit,
+    check_group,
     check_locations,
     check_mapped_sinks,
     check_names,
@@ -21,13 +24,14 @@ from airflow_provider_polars.operators.arguments import (
 )
 from airflow_provider_polars.operators.base import PolarsBaseOperator
 from airflow_provider_polars.operators.inputs import InputResolver
-from airflow_provider_polars.operators.outputs import announce, make_outputs
+from airflow_provider_polars.operators.outputs import announce, make_outputs, replace_handles
 from airflow_provider_polars.query.annotations import parameter_form
+from airflow_provider_polars.query.labels import airflow_labels
 from airflow_provider_polars.query.options import OPTION_NAMES, QueryOptions
 from airflow_provider_polars.query.source import Query, SqlSource, make_source
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
+    from airflow.sdk import BaseOperatorLink, Context
 
     from airflow_provider_polars.compute.base import Compute
     from airflow_provider_polars.query.result import ResultRef
@@ -51,6 +55,7 @@ class PolarsRemoteOperator(PolarsBaseOperator):
     :param n_retries: (templated) how often the compute itself tries the query again.
     :param head_rows: (templated) first rows to keep in the reference, which holds at most 1 KB of them; default 0.
     :param timeout: (templated) seconds after which the query is cancelled and the task fails; default none.
+    :param wait: (templated) False ends the task once the query is submitted, on computes that run on without it.
     :param compute: (templated) see :class:`PolarsBaseOperator`.
     :param conn_id: (templated) see :class:`PolarsBaseOperator`.
     :return: a :class:`ResultRef` as a plain dict; a dict of them for a dict of sinks.
@@ -72,6 +77,7 @@ class PolarsRemoteOperator(PolarsBaseOperator):
         "tables": "json",
         "sink": "json",
     }
+    operator_extra_links: Collection[BaseOperatorLink] = (PolarsObservatoryLink(),)
     ui_color = "#e8f0fe"
 
     def __init__(
@@ -89,6 +95,7 @@ class PolarsRemoteOperator(PolarsBaseOperator):
         n_retries: int | None = None,
         head_rows: int | None = None,
         timeout: float | None = None,
+        wait: bool | None = None,
         **kwargs: Any,
     ) -> None:
         check_names(type(self).__name__, kwargs, type(self))
@@ -107,7 +114,10 @@ class PolarsRemoteOperator(PolarsBaseOperator):
         self.n_retries = n_retries
         self.head_rows = head_rows
         self.timeout = timeout
+        self.wait = wait
         self._lifecycle: Lifecycle | None = None
+        self._killed = False
+        self.query_link = ""
         if not getattr(self, "_BaseOperator__from_mapped", False):  # a mapped one is made in the task; perform() checks
             check_values(self.given_arguments())
 
@@ -121,17 +131,36 @@ class PolarsRemoteOperator(PolarsBaseOperator):
         return super().partial(**kwargs)
 
     def perform(self, context: Context) -> Any:
+        self.operator_extra_links = ()  # until there is a query to look at: Airflow would keep an empty address
         sinks, options = as_sinks(self.sink), QueryOptions(**self._options())
         check_locations(sinks)
         compute = self.resolve_compute(context)
         check_fit(compute, sinks, options)
         check_mapped_sinks(self, context["ti"].map_index)
+        check_group(self, options)
         single = not is_output_map(self.sink)
         self._check_mapping(single and context["ti"].map_index in (None, -1))
-        query = self.build(context, InputResolver())
-        outputs = make_outputs(sinks, context)
-        results = self._run(compute, Submission(query=query, outputs=outputs, options=options, single=single), context)
-        announce(results, outputs, options.labels or (), context)
+        ti, remote = context["ti"], isinstance(compute, RemoteCompute)
+        submission = Submission(
+            query=self.build(context, InputResolver(here=not remote)),
+            outputs=make_outputs(sinks, context, kept_by_compute=remote),
+            options=options,
+            single=single,
+            labels=airflow_labels(ti.dag_id, ti.task_id, ti.run_id, -1 if ti.map_index is None else ti.map_index),
+        )
+        lifecycle = self._lifecycle = self._make_lifecycle(compute, context)
+        if self._killed:
+            lifecycle.kill()
+        if options.wait is False:
+            runs = {run.output: run.to_dict() for run in lifecycle.submit(submission)}
+            return runs["return_value"] if list(runs) == ["return_value"] else runs
+        started = time.monotonic()
+        results = lifecycle.execute(submission)
+        for result in results.values():
+            self._summarise(result, time.monotonic() - started)
+        announce(results, submission.outputs, options.labels or (), context)
+        if (returned := lifecycle.backend.returned()) is not None:
+            return replace_handles(returned, results)
         if single:
             return dict(results["return_value"])
         return {name: dict(result) for name, result in results.items()}
@@ -157,30 +186,40 @@ class PolarsRemoteOperator(PolarsBaseOperator):
         return Query(source, kwargs={name: convert(name, value) for name, value in (self.query_kwargs or {}).items()})
 
     def on_kill(self) -> None:
-        """Cancel the query; :meth:`execute` then ends with an error."""
+        """Cancel the query, or see to it that none is submitted; :meth:`execute` then ends with an error."""
+        self._killed = True
         if self._lifecycle is not None:
             self._lifecycle.kill()
 
-    def _run(self, compute: Compute, submission: Submission, context: Context) -> dict[str, ResultRef]:
-        started = time.monotonic()
-        backend = make_hook(compute, self.conn_id).get_backend(compute)
-        self._lifecycle = Lifecycle(
-            backend, context["task_state_store"], max_tries=context["ti"].max_tries, log=self.log
+    def _make_lifecycle(self, compute: Compute, context: Context) -> Lifecycle:
+        return Lifecycle(
+            make_hook(compute, self.conn_id).get_backend(compute),
+            context["task_state_store"],
+            max_tries=context["ti"].max_tries,
+            log=self.log,
+            announce=lambda run: self._show(run, context),
         )
-        results = self._lifecycle.execute(submission)
-        for output in submission.outputs:
-            self._summarise(output, results[output.name], time.monotonic() - started)
-        return results
 
-    def _summarise(self, output: Output, result: ResultRef, seconds: float) -> None:
+    def _show(self, run: Run, context: Context) -> None:
+        """Let people look at the query while it runs; of several, at the first."""
+        if run.link and not self.query_link:
+            self.query_link = run.link
+            self.operator_extra_links = type(self).operator_extra_links
+            push(context, run.link)
+
+    def _summarise(self, result: ResultRef, seconds: float) -> None:
+        locations = result.locations
+        place = ", ".join(locations[:3]) + (f" and {len(locations) - 3} more" if len(locations) > 3 else "")
+        told = {**result["timings"], **result.get("statistics", {})}
         self.log.info(
-            "Wrote %s rows, %s bytes in %s file(s) to %s (%s) in %.2f s",
+            "Wrote %s rows, %s bytes in %s file(s) to %s (%s) in %.2f s%s",
             "?" if result.rows is None else result.rows,
             "?" if result.bytes is None else result.bytes,
             result["files"],
-            output.sink.target,
+            place or "no place of its own",
             result.format,
             seconds,
+            "".join(f", {name} {value}" for name, value in told.items()),
         )
 
     def _check_mapping(self, single: bool) -> None:

@@ -43,6 +43,8 @@ _FIELDS = {
     "scan_options": dict,
     "conn_id": (str, type(None)),
     "head": list,
+    "statistics": dict,
+    "signed": int,
 }
 
 
@@ -52,7 +54,9 @@ class ResultRef(dict[str, Any]):
     ``locations`` (list of str), ``format``, ``rows`` and ``bytes`` (int, or None where the store does not
     tell), ``files`` (int), ``schema`` (list of ``[name, dtype]`` up to 2 KB, ``schema_omitted`` counts the
     rest), ``schema_hash`` (of the whole schema), ``query_id``, ``timings`` (seconds), ``head`` (list of
-    rows, at most 1 KB, only if asked for), ``conn_id`` (of the connection that reads it).
+    rows, at most 1 KB, only if asked for), ``conn_id`` (of the connection that reads it), ``statistics`` (what a
+    cluster counts: ``stages``, ``rows_read``, ``bytes_read``, ``bytes_shuffled``), ``signed`` (1 if the cluster hands
+    the result out by signed URLs only: ``locations`` lack the signature, and cannot be read).
     """
 
     @classmethod
@@ -70,11 +74,14 @@ class ResultRef(dict[str, Any]):
         scan_options: Mapping[str, Any] | None = None,
         conn_id: str | None = None,
         head: Sequence[Mapping[str, Any]] = (),
+        statistics: Mapping[str, int] | None = None,
+        signed: bool = False,
     ) -> ResultRef:
         """Return the reference, cut to its limits.
 
         :param locations: the files; above 20, or 1 KB, ``root`` stands for all of them.
         :param root: the directory or file that holds them all.
+        :param signed: whether ``locations`` can be read with a signature only, which they lack.
         """
         shown = list(locations)
         if len(shown) > MAX_LOCATIONS or _size(shown) > MAX_LOCATIONS_BYTES:
@@ -100,6 +107,10 @@ class ResultRef(dict[str, Any]):
             ref["scan_options"] = dict(scan_options)
         if conn_id:
             ref["conn_id"] = conn_id
+        if statistics:
+            ref["statistics"] = dict(statistics)
+        if signed:
+            ref["signed"] = 1
         if _size(ref) > MAX_BYTES:
             ref |= {"schema": [], "schema_omitted": len(pairs)}
         room = min(MAX_HEAD_BYTES, MAX_BYTES - _size(ref) - len('"head": , '))

@@ -46,8 +46,8 @@ class DeltaSink(Sink):
 class IcebergSink(Sink):
     """An Apache Iceberg table that exists in a catalog; needs the ``iceberg`` extra where the query runs.
 
-    An append is done once per run and task: the snapshots of the table are searched for its mark before
-    the query runs.
+    On a worker an append is done once per run and task: the snapshots of the table are searched for its mark before
+    the query runs. A cluster marks nothing: there every query that runs appends.
 
     :param table: (templated) identifier, ``namespace.table``.
     :param mode: ``append`` or ``overwrite``.

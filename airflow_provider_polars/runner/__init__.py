@@ -7,7 +7,7 @@ interpreter, whose Polars may be another one; see :mod:`.process`. It imports no
 from __future__ import annotations
 
 from .building import WrongReturnError, described_error, frames, load, sql_function
-from .reading import EXTENSIONS, MANIFEST, list_files, scan
+from .reading import EXTENSIONS, MANIFEST, expand_url, iceberg_table, list_files, scan
 from .writing import UnknownOptionError, check_options, run
 
 __all__ = [
@@ -17,7 +17,9 @@ __all__ = [
     "WrongReturnError",
     "check_options",
     "described_error",
+    "expand_url",
     "frames",
+    "iceberg_table",
     "list_files",
     "load",
     "run",

@@ -43,9 +43,13 @@ def isolated_environment(home: Path) -> dict[str, str]:
 
 
 def set_environment(environment: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give this process exactly that environment until the end of the test."""
+    """Give this process exactly that environment until the end of the test.
+
+    What is right already is left alone: a thread of the client that reads the environment at the moment when a
+    variable is added would crash the process.
+    """
     for name in os.environ.keys() - environment.keys() - {"PYTEST_CURRENT_TEST"}:
         monkeypatch.delenv(name)
     for name, value in environment.items():
-        if name != "PYTEST_CURRENT_TEST":
+        if name != "PYTEST_CURRENT_TEST" and os.environ.get(name) != value:
             monkeypatch.setenv(name, value)

@@ -42,7 +42,15 @@ class RestClient:
         """Close the connections."""
         self._client.close()
 
-    def request(self, method: str, path: str, *, params: Mapping[str, Any] | None = None, body: Any = None) -> Any:
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
         """Send one request, ``path`` with its leading slash, and return the decoded answer (``None`` if empty).
 
         Raises :class:`RestError` for statuses from 400 on.
@@ -52,7 +60,7 @@ class RestClient:
             if answer.is_error:
                 raise RestError(answer)
             self._client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
-        response = self._client.request(method, path, params=params, json=body)
+        response = self._client.request(method, path, params=params, json=body, headers=headers)
         if response.is_error:
             raise RestError(response)
         return response.json() if response.content else None

@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from airflow_provider_polars.backends.base import Backend, Run, RunState, RunStatus, Submission
 from airflow_provider_polars.compute.local import LocalCompute
+from airflow_provider_polars.lifecycle import Lifecycle
 from airflow_provider_polars.query.result import ResultRef
 from airflow_provider_polars.query.sinks import ParquetSink
-from tests.unit.backends.local_runs import MemoryStore, submission
+from tests.unit.backends.local_runs import LOG, MemoryStore, submission
 
-Statuses = list[RunStatus]
+Statuses = list[RunStatus | Exception]
 QUEUED, RUNNING = RunStatus(state=RunState.QUEUED), RunStatus(state=RunState.RUNNING)
-SUCCEEDED = RunStatus(state=RunState.SUCCEEDED)
+SUCCEEDED, LOST = RunStatus(state=RunState.SUCCEEDED), RunStatus(state=RunState.LOST)
 
 
 def failed(error: Exception | None) -> RunStatus:
@@ -24,7 +25,11 @@ def failed(error: Exception | None) -> RunStatus:
 
 
 class Cluster:
-    """A compute that outlives the processes of its tasks: what it is told, and the script it follows."""
+    """A compute that outlives the processes of its tasks: what it is told, and the script it follows.
+
+    :ivar obeys: whether a query that is cancelled ends at once.
+    :ivar adoptable: whether a later try may take over what is submitted now.
+    """
 
     def __init__(self) -> None:
         self.events: list[str] = []
@@ -32,11 +37,16 @@ class Cluster:
         self.submit_errors: dict[str, Exception] = {}
         self.result_error: Exception | None = None
         self.watching = threading.Event()
+        self.obeys = True
+        self.adoptable = True
 
     def status_of(self, query_id: str) -> RunStatus:
-        """Return the next status of the script; the last one stays."""
-        script = self.statuses.get(query_id, [RunStatus(state=RunState.LOST)])
-        return script.pop(0) if len(script) > 1 else script[0]
+        """Return the next status of the script, or raise it if it is an error; the last one stays."""
+        script = self.statuses.get(query_id, [LOST])
+        status = script.pop(0) if len(script) > 1 else script[0]
+        if isinstance(status, Exception):
+            raise status
+        return status
 
 
 class ScriptedBackend(Backend[LocalCompute]):
@@ -46,19 +56,21 @@ class ScriptedBackend(Backend[LocalCompute]):
         super().__init__(LocalCompute())
         self.cluster = cluster
 
-    def submit(self, submission: Submission) -> Iterator[Run]:
+    def submit(self, submission: Submission, keep: Callable[[Run], None]) -> None:
         for output in submission.outputs:
             if error := self.cluster.submit_errors.get(output.name):
                 raise error
             query_id = f"q{sum(event.startswith('submit') for event in self.cluster.events) + 1}"
             self.cluster.events.append(f"submit {query_id}")
-            yield Run(
+            run = Run(
                 query_id=query_id,
                 output=output.name,
                 compute=self.compute.to_dict(),
                 submitted_at=time.time(),
                 details={"node": 3},
+                adoptable=self.cluster.adoptable,
             )
+            keep(run)
 
     def poll(self, run: Run) -> RunStatus:
         return self.cluster.status_of(run.query_id)
@@ -66,8 +78,12 @@ class ScriptedBackend(Backend[LocalCompute]):
     def watch(self, runs: Sequence[Run], seconds: float) -> None:
         self.cluster.watching.set()
 
-    def cancel(self, run: Run) -> None:
-        self.cluster.events.append(f"cancel {run.query_id}")
+    def cancel(self, runs: Sequence[Run]) -> None:
+        for run in runs:
+            self.cluster.events.append(f"cancel {run.query_id}")
+            last = self.cluster.statuses.get(run.query_id, [LOST])[-1]
+            if self.cluster.obeys and isinstance(last, RunStatus) and not last.state.is_terminal:
+                self.cluster.statuses[run.query_id] = [RunStatus(state=RunState.CANCELLED)]
 
     def result(self, run: Run) -> ResultRef:
         if self.cluster.result_error is not None:
@@ -102,6 +118,30 @@ class RecordingStore(MemoryStore):
     def delete(self, key: str) -> None:
         super().delete(key)
         self.cluster.events.append("forget")
+
+
+class Tries:
+    """Tries of one task, each in a process of its own: what is announced is an event of the cluster too."""
+
+    def __init__(self) -> None:
+        self.cluster = Cluster()
+        self.store = RecordingStore(self.cluster)
+
+    def new(self, max_tries: int = 0) -> Lifecycle:
+        """Return the life cycle of another try."""
+        return Lifecycle(
+            ScriptedBackend(self.cluster),
+            self.store,
+            max_tries=max_tries,
+            log=LOG,
+            announce=lambda run: self.cluster.events.append(f"announce {run.query_id}"),
+        )
+
+    def leave_behind(self, given: Submission) -> None:
+        """Let a try die right after it stored its Runs, as by a power cut; they run on."""
+        runs = self.new()._begin(given)
+        self.cluster.statuses = {run.query_id: [RUNNING] for run in runs}
+        self.cluster.events[:] = [event for event in self.cluster.events if event.startswith("submit")]
 
 
 def one(**options: Any) -> Submission:

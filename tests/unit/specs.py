@@ -39,6 +39,12 @@ _locations = st.one_of(
     words.map(lambda word: f"s3://lake/{word}/{{{{ run_id }}}}/"),
     templates,
 )
+_addresses = st.one_of(
+    st.tuples(st.sampled_from(["http", "https"]), st.integers(1, 65535)).map(
+        lambda parts: f"{parts[0]}://node:{parts[1]}"
+    ),
+    templates,
+)
 _characters = st.sampled_from([",", ";", "|", "\t", "'", '"', "x"])
 _BY_NAME: dict[str, st.SearchStrategy[Any]] = {
     "path": _locations,
@@ -48,6 +54,10 @@ _BY_NAME: dict[str, st.SearchStrategy[Any]] = {
     "python": words.map(lambda word: f"/opt/{word}/bin/python") | templates,
     "table": words.map(lambda word: f"sales.{word}") | templates,
     "catalog_properties": st.dictionaries(st.sampled_from(["type", "uri", "warehouse"]), words | templates),
+    "uri": st.none() | _addresses,
+    "observatory": st.none() | _addresses,
+    "ca_cert": st.none() | words.map(lambda word: f"/etc/{word}.pem") | templates,
+    "headers": st.dictionaries(st.sampled_from(["x-team", "x-project"]), words | templates),
     "storage_options": st.dictionaries(st.sampled_from(["aws_region", "aws_endpoint_url"]), words | templates),
 }
 

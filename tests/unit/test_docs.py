@@ -21,9 +21,13 @@ from airflow.serialization.serialized_objects import DagSerialization
 
 import airflow_provider_polars
 from airflow_provider_polars import exceptions
+from airflow_provider_polars.backends.polars_client import CLIENT_OF_POLARS
 from airflow_provider_polars.compute.base import Compute
+from airflow_provider_polars.credentials import _json_halves, _Value
 from airflow_provider_polars.exceptions import PolarsProviderError
 from airflow_provider_polars.get_provider_info import get_provider_info
+from airflow_provider_polars.hooks.cloud import PolarsCloudHook
+from airflow_provider_polars.hooks.polars import hook_class
 from airflow_provider_polars.operators.clean_results import PolarsCleanResultsOperator
 from airflow_provider_polars.operators.remote import PolarsRemoteOperator
 from airflow_provider_polars.query import result
@@ -106,7 +110,7 @@ def _dags(block: Block, folder: Path) -> dict[str, DAG]:
 
 
 PYTHON = _blocks("python")
-RUN = [block for block in PYTHON if not {"no-run", "pytest"} & set(block.info.split(" "))]
+RUN = [block for block in PYTHON if not {"no-run", "policy", "pytest"} & set(block.info.split(" "))]
 
 
 @pytest.mark.parametrize("block", RUN, ids=str)
@@ -131,9 +135,16 @@ def test_json_of_the_guide_parses_and_means_something(block: Block) -> None:
     value = json.loads(block.text)
     if result.MARKER in value:
         assert set(value) <= set(result.ResultRef.parse(value))
+    elif "client_secret" in value:
+        halves = _json_halves(_Value("docs", block.text))
+        assert halves is not None
+        assert {name: half.text for name, half in halves.items()} == value
     else:
         connection = Connection.from_json(block.text, conn_id="docs")
-        assert isinstance(Compute.from_dict(connection.extra_dejson["default_compute"]), Compute)
+        known = {entry["connection-type"]: entry["conn-fields"] for entry in get_provider_info()["connection-types"]}
+        assert set(connection.extra_dejson) <= set(known.get(connection.conn_type, ()))
+        compute = hook_class(connection.conn_type).compute_of(connection)
+        assert compute is not None or "default_compute" not in connection.extra_dejson
 
 
 @pytest.mark.parametrize("block", _blocks("ini"), ids=str)
@@ -153,6 +164,31 @@ def test_connections_of_the_guide_name_a_compute() -> None:
         compute = make(value, conn_id="docs").extra_dejson["default_compute"]
         known = Compute.from_dict(json.loads(compute) if isinstance(compute, str) else compute)
         assert known.to_dict() == {"kind": "local", "threads": 4}
+
+
+@pytest.mark.usefixtures("masks_forgotten")
+def test_connections_to_polars_cloud_of_the_guide_say_the_same_as_json_and_as_uri(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    text = (DOCS / "credentials.md").read_text()
+    values = re.findall(r"^export AIRFLOW_CONN_POLARS_CLOUD_DEFAULT='(.*)'$", text, re.MULTILINE)
+    assert len(values) == 2
+    for value in [*values, next(block.text for block in _blocks("json") if block.page.name == "credentials.md")]:
+        monkeypatch.setenv("AIRFLOW_CONN_POLARS_CLOUD_DEFAULT", value)
+        hook = PolarsCloudHook("polars_cloud_default")
+        account = hook.service_account()
+        assert (account.client_id, account.client_secret) == ("5b6d0e1c-client-id", "the-client-secret")
+        assert (hook.workspace, hook.connection_mode) == ("production", "proxy")
+
+
+def test_fields_of_the_connection_to_polars_cloud_are_documented() -> None:
+    documented = {_code(row[0]) for row in _table(_section("credentials.md", "A connection")) if row[0].startswith("`")}
+    (fields,) = (
+        entry["conn-fields"]
+        for entry in get_provider_info()["connection-types"]
+        if entry["connection-type"] == PolarsCloudHook.conn_type
+    )
+    assert documented == set(fields)
 
 
 def test_table_of_errors_has_every_exception_and_tells_which_are_retried() -> None:
@@ -250,12 +286,18 @@ def test_kinds_of_compute_that_do_not_exist_are_called_not_yet() -> None:
 
 def test_table_of_sinks_by_compute_agrees_with_the_sinks() -> None:
     Sink.find_kind("parquet")
-    columns = [["local"], ["cloud", "cluster", "slurm"], ["dask"], ["polarway"]]
+    columns = [["local"], ["cluster"], ["cloud", "slurm"], ["dask"], ["polarway"]]
     documented = {_code(row[0]): row[1:] for row in _table(_section("sinks.md", "Which compute can write which sink"))}
     for kind in Sink.registry.values():
         for kinds, cell in zip(columns, documented.pop(kind.__name__), strict=True):
             assert {name in kind.computes for name in kinds} == {cell != "no"}, (kind, kinds)
     assert documented == {}
+
+
+def test_clients_of_the_guide_are_those_that_messages_name() -> None:
+    rows = {_code(row[0]): _code(row[1]) for row in _table(_section("on-premises.md", "Versions"))}
+    clients = {polars: client for polars, client in rows.items() if client.startswith("polars-cloud==")}
+    assert clients == {polars: f"polars-cloud=={client}" for polars, client in CLIENT_OF_POLARS.items()}
 
 
 def test_arguments_of_the_operators_are_documented_with_what_is_templated() -> None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.metadata
 import inspect
 import os
 import pickle
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from airflow.sdk import task
 
 from airflow_provider_polars import (
+    ClusterCompute,
     Compute,
     LocalCompute,
     NdjsonSink,
@@ -24,7 +28,10 @@ from airflow_provider_polars import (
     polars_task,
 )
 from airflow_provider_polars.exceptions import PolarsProviderError, nearest
+from airflow_provider_polars.hooks.cloud import PolarsCloudHook
 from airflow_provider_polars.operators.base import FailFastOperator
+from airflow_provider_polars.protocol import compute_plane_pb2 as wire
+from tests.wire.peers import StandInScheduler, peer, refusing_port, serving
 
 if TYPE_CHECKING:
     from tests.harness.in_memory import InMemoryAirflow
@@ -37,8 +44,14 @@ PERMANENT = {
     "RefusedOptionError": True,
     "UnsupportedSinkError": True,
     "TemplateRenderError": True,
+    "CredentialsError": True,
+    "CredentialsUnavailableError": False,
+    "ClusterUnreachableError": False,
+    "ClusterAccessError": True,
+    "VersionMismatchError": True,
     "QueryDefinitionError": True,
     "SchemaError": True,
+    "PlanError": True,
     "InvalidResultError": True,
     "ResultNotFoundError": False,
     "QueryFailedError": False,
@@ -191,6 +204,59 @@ def template_render_error(airflow: InMemoryAirflow, **_: Any) -> None:
     run(airflow, sink=ParquetSink("/lake/{{ ds }}/"), logical_date=None)
 
 
+def check_account(airflow: InMemoryAirflow) -> None:
+    """Look for a service account of Polars Cloud in a task, and check it."""
+
+    @task
+    def check() -> Any:
+        return PolarsCloudHook(client_id_variable="id", client_secret_variable="secret").check_credentials()
+
+    outcome = airflow.run_task(check())
+    if outcome.error is not None:
+        raise outcome.error
+
+
+def credentials_error(airflow: InMemoryAirflow, **_: Any) -> None:
+    airflow.variables["id"] = "some-client"
+    check_account(airflow)
+
+
+def credentials_unavailable_error(airflow: InMemoryAirflow, **_: Any) -> None:
+    airflow.variables |= {"id": "some-client", "secret": "some-secret"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("POLARS_CLOUD_DOMAIN", "x@127.0.0.1:1")
+        check_account(airflow)
+
+
+@contextlib.contextmanager
+def scheduler(polars: str) -> Iterator[ClusterCompute]:
+    """Run a stand-in of a cluster that says which Polars it has, and knows nothing else."""
+    versions = wire.ComputeVersions(compute_plane_version="0.0", polars_python_version=polars)
+    told = wire.GetComputeVersionsResponse(versions=versions)
+    with serving(StandInScheduler(GetComputeVersions=lambda request, context: told)) as port:
+        yield ClusterCompute(uri=f"http://127.0.0.1:{port}", max_plan_mb=0.001)
+
+
+def cluster_unreachable_error(airflow: InMemoryAirflow, **_: Any) -> None:
+    with refusing_port() as port:
+        run(airflow, compute=ClusterCompute(uri=f"http://127.0.0.1:{port}"))
+
+
+def cluster_access_error(airflow: InMemoryAirflow, **_: Any) -> None:
+    with peer(b"HTTP/1.1 400 Bad Request\r\n\r\n", hangs_up=True) as (host, port):
+        run(airflow, compute=ClusterCompute(uri=f"http://{host}:{port}"))
+
+
+def version_mismatch_error(airflow: InMemoryAirflow, **_: Any) -> None:
+    with scheduler(polars="1.0.0") as compute:
+        run(airflow, compute=compute)
+
+
+def plan_error(airflow: InMemoryAirflow, **_: Any) -> None:
+    with scheduler(polars=importlib.metadata.version("polars")) as compute:
+        run(airflow, compute=compute)
+
+
 def query_definition_error(airflow: InMemoryAirflow, **_: Any) -> None:
     run(airflow, query=lambda: 3)
 
@@ -261,6 +327,15 @@ RAISED_BY: dict[type[PolarsProviderError], tuple[Raise, str]] = {
         "by 'cloud' compute; it can by: dask, local. Use ParquetSink",
     ),
     exceptions.TemplateRenderError: (template_render_error, "This run has no logical date"),
+    exceptions.CredentialsError: (credentials_error, "Variable id is given, Variable secret is not. Give both."),
+    exceptions.CredentialsUnavailableError: (
+        credentials_unavailable_error,
+        "the identity service 127.0.0.1:1 gave no answer (ConnectError",
+    ),
+    exceptions.ClusterUnreachableError: (cluster_unreachable_error, "Nothing listens at http://127.0.0.1:"),
+    exceptions.ClusterAccessError: (cluster_access_error, "is a web server (HTTP/1), not the scheduler"),
+    exceptions.VersionMismatchError: (version_mismatch_error, "runs Polars 1.0.0, this worker has Polars"),
+    exceptions.PlanError: (plan_error, "more than max_plan_mb=0.001 of its compute"),
     exceptions.QueryDefinitionError: (query_definition_error, "must return a LazyFrame, got int"),
     exceptions.SchemaError: (schema_error, "absent"),
     exceptions.InvalidResultError: (invalid_result_error, "format 'pickle'"),

@@ -24,7 +24,7 @@ from airflow_provider_polars.exceptions import (
 )
 from airflow_provider_polars.lifecycle import STORE_KEY, Lifecycle
 from airflow_provider_polars.query.sinks import ParquetSink
-from tests.unit.backends.local_runs import LOG, submission
+from tests.unit.backends.local_runs import LOG, submission, submitted
 from tests.unit.scripted_backend import (
     QUEUED,
     RUNNING,
@@ -111,7 +111,7 @@ def test_an_automatic_retry_adopts_a_query_that_lives_or_has_succeeded(
 def leave_behind(cluster: Cluster, store: RecordingStore, new_try: NewTry, *, outputs: int = 1) -> None:
     """Let a try die right after it stored its Runs, as by a power cut."""
     lifecycle = new_try()
-    lifecycle._submit(one() if outputs == 1 else two())
+    lifecycle._begin(one() if outputs == 1 else two())
     assert len(store.values[STORE_KEY]["runs"]) == outputs
     cluster.events.clear()
     cluster.events += ["submit q1"] * outputs
@@ -321,7 +321,7 @@ def test_all_outputs_end_before_the_failed_ones_are_named(cluster: Cluster, new_
 
     assert str(caught.value) == (
         "2 of 2 outputs failed. a: no column amount; b: no column price. Without error: none; "
-        "no local result was replaced."
+        "what has succeeded stays in its place."
     )
     assert "result q1" not in cluster.events
 
@@ -364,7 +364,7 @@ def test_a_backend_says_what_its_compute_cannot_do(cluster: Cluster) -> None:
 def test_handles_hold_no_credentials(cluster: Cluster) -> None:
     given = submission("m:f", ParquetSink("s3://b/a"), storage_options={"aws_secret_access_key": "hidden"})
 
-    (run,) = ScriptedBackend(cluster).submit(given)
+    (run,) = submitted(ScriptedBackend(cluster), given)
 
     assert "hidden" not in repr(given)
     assert "hidden" not in json.dumps(run.to_dict())

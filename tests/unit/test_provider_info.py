@@ -120,21 +120,59 @@ def test_the_decorator_is_the_one_that_authors_import() -> None:
     assert entry["name"] == "polars"
 
 
-# ---- connection
+# ---- connections
+
+each_connection = pytest.mark.parametrize(
+    "connection", INFO["connection-types"], ids=lambda entry: str(entry["connection-type"])
+)
 
 
-def test_the_connection_type_is_the_hooks() -> None:
-    assert CONNECTION["connection-type"] == PolarsHook.conn_type
-    assert CONNECTION["hook-name"] == PolarsHook.hook_name
-    assert CONNECTION["hook-class-name"] == f"{PolarsHook.__module__}.{PolarsHook.__name__}"
+def hook_of(connection: dict[str, Any]) -> type[PolarsHook]:
+    """Return the hook of a connection type."""
+    module, _, name = connection["hook-class-name"].rpartition(".")
+    found: type[PolarsHook] = getattr(importlib.import_module(module), name)
+    return found
 
 
-def test_every_field_of_the_form_is_read_by_the_hook_and_explained() -> None:
-    source = Path(importlib.import_module(PolarsHook.__module__).__file__ or "").read_text()
-    for name, field in CONNECTION["conn-fields"].items():
+@each_connection
+def test_the_connection_type_is_the_hooks(connection: dict[str, Any]) -> None:
+    hook = hook_of(connection)
+    assert connection["connection-type"] == hook.conn_type
+    assert connection["hook-name"] == hook.hook_name
+    assert hook(**{hook.conn_name_attr: "absent"}).conn_id == "absent"
+
+
+@each_connection
+def test_every_field_of_the_form_is_read_and_explained(connection: dict[str, Any]) -> None:
+    package = Path(airflow_provider_polars.__file__).parent
+    source = "".join(file.read_text() for file in [*package.glob("hooks/*.py"), package / "credentials.py"])
+    for name, field in connection["conn-fields"].items():
         assert f'"{name}"' in source
         assert field["label"]
-        assert field["description"]
+        assert field["description"].endswith(".")
+
+
+@each_connection
+def test_a_form_can_be_saved_with_every_field_of_ours_empty(connection: dict[str, Any]) -> None:
+    for field in connection["conn-fields"].values():
+        assert "null" in field["schema"]["type"]
+
+
+@each_connection
+def test_a_field_of_the_form_that_holds_a_secret_is_one_that_airflow_hides(connection: dict[str, Any]) -> None:
+    """That is the password; what our own fields hold is shown to whoever may see connections."""
+    for name, field in connection["conn-fields"].items():
+        assert field["schema"].get("format") != "password", name
+
+
+@each_connection
+def test_a_form_of_a_service_says_that_the_test_button_needs_a_port(connection: dict[str, Any]) -> None:
+    if connection["connection-type"] == PolarsHook.conn_type:
+        return
+    behaviour = connection["ui-field-behaviour"]
+    assert "port" not in behaviour["hidden-fields"]
+    assert behaviour["placeholders"]["port"].endswith("the Test button of Airflow 3.3.2 answers 400")
+    assert any("3.3.2 answers 400" in field["description"] for field in connection["conn-fields"].values())
 
 
 def test_the_form_shows_no_field_that_nobody_reads() -> None:
@@ -171,6 +209,8 @@ def test_a_default_in_the_metadata_is_what_the_code_falls_back_to(bare_settings:
         "results_conn_id": None,
         "results_retention_days": 30,
         "allowed_prefixes": [],
+        "client_id_variable": "POLARS_CLOUD_CLIENT_ID",
+        "client_secret_variable": "POLARS_CLOUD_CLIENT_SECRET",
     }
     assert {name: getattr(settings, name)() for name in OPTIONS} == fallbacks
 
@@ -193,6 +233,8 @@ def test_the_example_of_an_option_is_accepted(name: str, bare_settings: Path, mo
         "results_conn_id": "aws_default",
         "results_retention_days": 7,
         "allowed_prefixes": ["/data/lake", "s3://lake/", str(bare_settings / "polars_results")],
+        "client_id_variable": "polars_etl_client_id",
+        "client_secret_variable": "polars_etl_client_secret",
     }
     assert getattr(settings, name)() == expected[name]
 

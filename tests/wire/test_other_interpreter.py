@@ -1,43 +1,24 @@
 """Clients of another environment, with another Polars: workers of its interpreter serve them.
 
-``make test-clients`` makes such an environment, with the oldest client that is supported, and runs these tests;
-``OTHER_CLIENT_PYTHON`` names another interpreter.
+``make test-clients`` makes such an environment, with the oldest client that is supported, and runs these tests.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
-from airflow_provider_polars.testing import DevCluster, start_dev_cluster
+from airflow_provider_polars.testing import DevCluster
 from airflow_provider_polars.testing.environment import set_environment
 
 pytestmark = pytest.mark.other_client
 
 SCRIPT = Path(__file__).with_name("other_client.py")
-OLDEST = Path(__file__).resolve().parents[2] / ".matrix" / "oldest" / "bin" / "python"
-
-
-@pytest.fixture(scope="module")
-def other_python() -> Path:
-    """Return the interpreter of another environment with Polars, another one than here, and its client."""
-    python = Path(os.environ.get("OTHER_CLIENT_PYTHON", OLDEST))
-    assert python.exists(), f"{python} is missing: make test-clients makes it"
-    return python
-
-
-@pytest.fixture(scope="module")
-def other_cluster(other_python: Path) -> Iterator[DevCluster]:
-    """Run a cluster with workers of that interpreter."""
-    with start_dev_cluster("--python", str(other_python)) as cluster:
-        yield cluster
 
 
 @pytest.fixture(scope="module")

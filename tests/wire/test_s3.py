@@ -3,31 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
 from airflow_provider_polars.testing import DevCluster
-from tests.harness.s3 import s3_server
 
 SECRET = "correct-horse-battery-staple"
 ROWS = pl.DataFrame({"id": range(100), "part": [0, 1] * 50})
-
-
-@pytest.fixture(scope="module")
-def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Start an S3 server with the bucket ``lake``; return its address."""
-    with s3_server(tmp_path_factory.mktemp("s3")) as url:
-        client = boto3.client(
-            "s3", endpoint_url=url, aws_access_key_id="A", aws_secret_access_key="B", region_name="us-east-1"
-        )
-        client.create_bucket(Bucket="lake")
-        yield url
 
 
 @pytest.fixture

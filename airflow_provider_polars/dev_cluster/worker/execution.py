@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import io
 import os
 import time
@@ -61,7 +62,8 @@ def run(message: dict[str, Any], plan: bytes) -> tuple[dict[str, Any], bytes]:
     files = [target] if sink.kind == "File" else _new_files(target, before)
     done = _outcome(files, sink.format, None if files else 0, started)
     try:
-        frame = _SCANS[sink.format](files, **_scan_options(sink)) if files else pl.LazyFrame()
+        names = [file if _is_remote(file) else glob.escape(file) for file in files]
+        frame = _SCANS[sink.format](names, **_scan_options(sink)) if files else pl.LazyFrame()
         if files:
             done["rows"] = frame.select(pl.len()).collect().item()
         head = _ipc_file(frame.head(HEAD_ROWS).collect())

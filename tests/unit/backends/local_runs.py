@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from airflow_provider_polars import runner
-from airflow_provider_polars.backends.base import Output, Submission
+from airflow_provider_polars.backends.base import Backend, Output, Run, Submission
 from airflow_provider_polars.backends.local import LocalBackend
 from airflow_provider_polars.compute.local import LocalCompute
 from airflow_provider_polars.lifecycle import Lifecycle
@@ -68,6 +68,13 @@ def submission(
         options=QueryOptions(**options),
         single=single,
     )
+
+
+def submitted(backend: Backend[Any], given: Submission) -> list[Run]:
+    """Submit, and return the Runs."""
+    runs: list[Run] = []
+    backend.submit(given, runs.append)
+    return runs
 
 
 def lifecycle(compute: LocalCompute = IN_PROCESS) -> Lifecycle:

@@ -22,7 +22,7 @@ from airflow_provider_polars.query.sinks import ParquetSink
 from tests.harness.processes import session_members
 from tests.harness.waiting import wait_for
 from tests.unit.backends.endless_query import SECONDS, endless, is_alive, wait_for_pids, wait_until_gone
-from tests.unit.backends.local_runs import IN_CHILD, IN_PROCESS, lifecycle, run_one, submission
+from tests.unit.backends.local_runs import IN_CHILD, IN_PROCESS, lifecycle, run_one, submission, submitted
 
 
 @contextmanager
@@ -44,11 +44,11 @@ def test_cancel_ends_the_child_and_its_own_children(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     sink = ParquetSink(str(tmp_path / "out" / "a.parquet"))
     backend = LocalBackend(IN_CHILD)
-    (run,) = backend.submit(submission(endless, sink, kwargs={"pids": str(pids)}))
+    (run,) = submitted(backend, submission(endless, sink, kwargs={"pids": str(pids)}))
     started = wait_for_pids(pids, 2)
 
-    backend.cancel(run)
-    backend.cancel(run)
+    backend.cancel([run])
+    backend.cancel([run])
 
     for pid in started:
         wait_until_gone(pid)
@@ -92,7 +92,7 @@ def test_the_child_ends_when_its_task_closes_the_pipe_without_a_word(tmp_path: P
     """The way that is left where the system has no signal for the death of a parent."""
     pids = tmp_path / "pids"
     backend = LocalBackend(IN_CHILD)
-    (run,) = backend.submit(submission(endless, ParquetSink(str(tmp_path / "a")), kwargs={"pids": str(pids)}))
+    (run,) = submitted(backend, submission(endless, ParquetSink(str(tmp_path / "a")), kwargs={"pids": str(pids)}))
     child, grandchild = wait_for_pids(pids, 2)
     execution = backend._execution
     assert isinstance(execution, RunnerExecution)

@@ -26,7 +26,7 @@ from airflow_provider_polars.exceptions import (
 )
 from airflow_provider_polars.query.sinks import CsvSink, NdjsonSink, ParquetSink
 from tests.unit.backends.endless_query import SECONDS
-from tests.unit.backends.local_runs import IN_CHILD, read, run_all, run_one, submission
+from tests.unit.backends.local_runs import IN_CHILD, read, run_all, run_one, submission, submitted
 
 
 def executable(path: Path, text: str) -> str:
@@ -195,7 +195,7 @@ def test_an_interpreter_that_dies_is_an_error_even_if_it_never_read_its_job(
     big = submission(surroundings, ParquetSink(str(tmp_path / "out" / "a.parquet")), kwargs={"unused": "x" * 200_000})
     backend = LocalBackend(LocalCompute(python=python))
 
-    (run,) = backend.submit(big)
+    (run,) = submitted(backend, big)
     backend.watch([run], SECONDS)
     status = backend.poll(run)
     backend.close()

@@ -19,7 +19,7 @@ from airflow_provider_polars.backends.local import LocalBackend
 from airflow_provider_polars.exceptions import QueryCancelledError, QueryTimeoutError
 from airflow_provider_polars.query.sinks import ParquetSink
 from tests.harness.waiting import wait_for
-from tests.unit.backends.local_runs import IN_PROCESS, lifecycle, read, run_one, submission
+from tests.unit.backends.local_runs import IN_PROCESS, lifecycle, read, run_one, submission, submitted
 
 NOTICED = 5.0
 """Seconds within which a busy machine shows what takes a fraction of one."""
@@ -119,11 +119,11 @@ def test_a_kill_from_a_signal_handler_ends_the_wait(tmp_path: Path, gate: Gate) 
 
 def test_a_run_of_another_process_is_lost_here(tmp_path: Path) -> None:
     backend = LocalBackend(IN_PROCESS)
-    (run,) = backend.submit(submission(rows, ParquetSink(str(tmp_path / "a"))))
+    (run,) = submitted(backend, submission(rows, ParquetSink(str(tmp_path / "a"))))
     stranger = LocalBackend(IN_PROCESS)
 
     assert stranger.poll(run).state is RunState.LOST
-    stranger.cancel(run)
+    stranger.cancel([run])
     stranger.watch([run], 0.01)
     stranger.close()
 
@@ -141,7 +141,7 @@ def test_a_submission_that_cannot_be_built_leaves_no_staging_of_any_output(tmp_p
     sinks = {name: ParquetSink(str(tmp_path / name)) for name in "ab"}
 
     with pytest.raises(ValueError, match="no"):
-        next(backend.submit(submission(raises, sinks)))
+        submitted(backend, submission(raises, sinks))
 
     assert not list(tmp_path.iterdir())
 

@@ -213,12 +213,13 @@ def test_kill_ends_a_running_query_within_a_second(in_memory_airflow: InMemoryAi
     assert str(outcome.error).startswith("The task was killed; query ")
 
 
-def test_kill_before_the_query_does_nothing(in_memory_airflow: InMemoryAirflow) -> None:
+def test_kill_before_the_query_ends_the_task_and_one_after_it_does_nothing(in_memory_airflow: InMemoryAirflow) -> None:
     """Airflow may call it at any time."""
-    work = PolarsRemoteOperator(task_id="t", query=numbers)
-    work.on_kill()
-    assert len(rows(succeeded(in_memory_airflow.run_task(work)))) == 3
-    work.on_kill()
+    killed, ended = (PolarsRemoteOperator(task_id=name, query=numbers) for name in ("killed", "ended"))
+    killed.on_kill()
+    assert failure(in_memory_airflow.run_task(killed)).startswith("QueryCancelledError: The task was killed")
+    assert len(rows(succeeded(in_memory_airflow.run_task(ended)))) == 3
+    ended.on_kill()
 
 
 def test_run_is_stored_while_it_runs_and_forgotten_on_success(in_memory_airflow: InMemoryAirflow) -> None:

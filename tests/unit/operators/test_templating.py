@@ -35,7 +35,18 @@ FIELDS = [
     if (kind.__name__, field.name) not in REFUSED
 ]
 TEXT = "s3://bucket/ren.dered"
-SPECIAL = {"python": "/ren.dered", "line_terminator": ";", "separator": "|", "quote_char": "~"}
+ADDRESS = "http://ren.dered:0"
+"""With a port that is none, so that the task ends before it looks for the host."""
+
+SPECIAL = {
+    "python": "/ren.dered",
+    "line_terminator": ";",
+    "separator": "|",
+    "quote_char": "~",
+    "uri": ADDRESS,
+    "observatory": ADDRESS,
+    "ca_cert": "/ren.dered",
+}
 DAYS = [datetime(2026, 1, day, tzinfo=timezone.utc) for day in (1, 2)]
 
 

@@ -10,9 +10,10 @@ import pytest
 
 from airflow_provider_polars import PolarsRemoteOperator
 from airflow_provider_polars.exceptions import InvalidResultError, ResultNotFoundError
+from tests.unit.outcomes import rows, succeeded
 
 if TYPE_CHECKING:
-    from tests.harness.in_memory import InMemoryAirflow
+    from tests.harness.in_memory import InMemoryAirflow, TaskOutcome
 
 
 @pytest.fixture
@@ -29,13 +30,23 @@ def lake(tmp_path: Path, results_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def error_of(airflow: InMemoryAirflow, location: str) -> BaseException | None:
     """Return the error of a task that is handed a reference to ``location``."""
+    return outcome_of(airflow, location).error
+
+
+def rows_of(airflow: InMemoryAirflow, location: str) -> list[dict[str, Any]]:
+    """Return the rows that such a task reads."""
+    return rows(succeeded(outcome_of(airflow, location)))
+
+
+def outcome_of(airflow: InMemoryAirflow, location: str) -> TaskOutcome:
+    """Run such a task."""
 
     def query(upstream: Any) -> Any:
         return upstream
 
     reference = {"polars_result": 1, "format": "parquet", "locations": [location], "schema": [["n", "Int64"]]}
     task = PolarsRemoteOperator(task_id="t", query=query, query_kwargs={"upstream": reference})
-    return airflow.run_task(task).error
+    return airflow.run_task(task)
 
 
 def test_what_lies_below_an_allowed_prefix_is_read(lake: Path, in_memory_airflow: InMemoryAirflow) -> None:
@@ -53,7 +64,32 @@ def test_neither_links_nor_dots_lead_out(lake: Path, name: str, in_memory_airflo
 def test_wildcards_are_not_expanded_to_what_a_link_leads_to(
     lake: Path, name: str, in_memory_airflow: InMemoryAirflow
 ) -> None:
+    """A cluster stands for many files by a pattern; with a link to elsewhere among them none is read."""
+    error = error_of(in_memory_airflow, f"{lake}/{name}")
+    assert isinstance(error, InvalidResultError)
+    assert "link/a.parquet' is outside [polars] allowed_prefixes" in str(error)
+
+
+@pytest.mark.parametrize("name", ["a*.parquet", "*.parquet", "[a]?parquet"])
+def test_files_of_a_pattern_are_read_if_they_are_allowed(
+    lake: Path, name: str, in_memory_airflow: InMemoryAirflow
+) -> None:
+    assert error_of(in_memory_airflow, f"{lake}/{name}") is None
+
+
+@pytest.mark.parametrize("name", ["b*.parquet", "gone/**/*.parquet"])
+def test_a_pattern_that_fits_nothing_is_a_result_that_is_not_there(
+    lake: Path, name: str, in_memory_airflow: InMemoryAirflow
+) -> None:
     assert isinstance(error_of(in_memory_airflow, f"{lake}/{name}"), ResultNotFoundError)
+
+
+def test_hidden_links_are_no_part_of_a_pattern(lake: Path, in_memory_airflow: InMemoryAirflow) -> None:
+    """Polars would take them for one; it is given names."""
+    (lake / "link").rename(lake / ".link")
+    (lake / "deeper").mkdir()
+    pl.DataFrame({"n": [2]}).write_parquet(lake / "deeper" / "a.parquet")
+    assert rows_of(in_memory_airflow, f"{lake}/*/a.parquet") == [{"n": 2}]
 
 
 def test_what_another_process_wrote_is_never_unpickled(lake: Path, in_memory_airflow: InMemoryAirflow) -> None:

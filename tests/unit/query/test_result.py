@@ -83,7 +83,14 @@ def test_a_small_result_is_described_in_full() -> None:
 
 
 def test_head_and_reader_options_are_left_out_unless_given() -> None:
-    assert {"head", "scan_options", "conn_id", "schema_omitted"}.isdisjoint(built_ref())
+    optional = {"head", "scan_options", "conn_id", "schema_omitted", "statistics", "signed"}
+    assert optional.isdisjoint(built_ref(statistics={}, signed=False))
+
+
+def test_what_a_cluster_counts_and_whether_it_signs_its_urls_is_told() -> None:
+    built = built_ref(statistics={"stages": 2, "rows_read": 7}, signed=True)
+    assert (built["statistics"], built["signed"]) == ({"stages": 2, "rows_read": 7}, 1)
+    assert ResultRef.parse(json.loads(json.dumps(built))) == built
 
 
 @given(
@@ -117,9 +124,11 @@ def test_a_reference_is_at_most_4096_bytes_whatever_the_data(
         bytes=2**63,
         schema=pairs,
         query_id="f" * 36,
-        timings={"run": 123456.789, "commit": 123456.789},
+        timings=dict.fromkeys(["queue", "plan", "run"], 123456.789),
         head=head,
         conn_id="x" * 250,
+        statistics=dict.fromkeys(["stages", "rows_read", "bytes_read", "bytes_shuffled"], 2**63),
+        signed=True,
     )
     assert size(built) <= MAX_BYTES
     assert len(built["schema"]) + built.get("schema_omitted", 0) == len(pairs)
@@ -292,6 +301,8 @@ def test_reader_options_that_are_anything_are_read_or_refused(format: str, data:
         (ref(locations=["/lake/\0"]), "must be an absolute path or a URL"),
         (ref(rows="3"), "field 'rows' is '3'"),
         (ref(rows=True), "field 'rows' is 'True'"),
+        (ref(signed=True), "field 'signed' is 'True'"),
+        (ref(statistics=[1]), "field 'statistics' is '[1]'"),
         (ref(plan="gASV"), "field 'plan' is 'gASV'. Pass on what the upstream task returned, unchanged"),
         (ref(schema=[["a", 3]]), "must be [name, data type], got ['a', 3]"),
         (ref(head=[[1]]), "must be an object, got [1]"),
