@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import io
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -52,14 +53,17 @@ def reference(run: Run, answer: wire.GetQueryResultResponse, figures: Callable[[
 
     :param figures: called late, waits for what the observatory tells: ``timings``, and counts.
     """
+    import polars as pl
+
     details, output, sink = run.details, answer.query_result.output, _sink(run)
-    head = _head(answer)
+    sent = bytes(answer.compute_info.data)
+    schema = pl.read_ipc_schema(io.BytesIO(sent)) if sent else {}
     told = figures()
     locations = [_without_signature(place.destination) for place in output.destination]
     common: dict[str, Any] = {
         "rows": output.n_rows_result if answer.query_result.HasField("output") else None,
         "bytes": None,
-        "schema": [(name, str(dtype)) for name, dtype in head.schema.items()] if head is not None else [],
+        "schema": [(name, str(dtype)) for name, dtype in schema.items()],
         "query_id": run.query_id,
         "timings": told.pop("timings", {}),
         "statistics": told,
@@ -71,8 +75,8 @@ def reference(run: Run, answer: wire.GetQueryResultResponse, figures: Callable[[
             locations=[sink.target], root=sink.target, format=sink.kind, scan_options=_snapshot(sink), **common
         )
     rows: list[dict[str, Any]] = []
-    if head is not None and details.get("head_rows"):
-        rows = json.loads(head.head(details["head_rows"]).write_json())
+    if sent and details.get("head_rows"):
+        rows = json.loads(pl.read_ipc(sent).head(details["head_rows"]).write_json())
     return ResultRef.build(
         locations=locations,
         root=_pattern(locations),
@@ -100,13 +104,6 @@ def _pattern(locations: Sequence[str]) -> str:
     nested = any("/" in location[len(folder) + 1 :] for location in locations)
     names = "**/*" if nested else f"{glob.escape(beginning)}*"
     return f"{glob.escape(folder)}/{names}.{locations[0].rpartition('.')[2]}"
-
-
-def _head(answer: wire.GetQueryResultResponse) -> Any:
-    import polars as pl
-
-    data = answer.compute_info.data
-    return pl.read_ipc(bytes(data)) if data else None
 
 
 def _snapshot(sink: IcebergSink) -> dict[str, Any]:

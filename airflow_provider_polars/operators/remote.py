@@ -31,6 +31,7 @@ from airflow_provider_polars.query.options import OPTION_NAMES, QueryOptions
 from airflow_provider_polars.query.source import Query, SqlSource, make_source
 
 if TYPE_CHECKING:
+    import jinja2
     from airflow.sdk import BaseOperatorLink, Context
 
     from airflow_provider_polars.compute.base import Compute
@@ -129,6 +130,14 @@ class PolarsRemoteOperator(PolarsBaseOperator):
         if kwargs.get("query") is not None:
             kwargs["query"] = make_source(kwargs["query"])
         return super().partial(**kwargs)
+
+    def render_template_fields(self, context: Context, jinja_env: jinja2.Environment | None = None) -> None:
+        """Render as Airflow does; of the arguments, people then see those that were given.
+
+        Airflow 3.3 spends 0.3 ms and more on every further field it shows, be it None.
+        """
+        super().render_template_fields(context, jinja_env)
+        self.template_fields = tuple(name for name in self.template_fields if getattr(self, name) is not None)
 
     def perform(self, context: Context) -> Any:
         self.operator_extra_links = ()  # until there is a query to look at: Airflow would keep an empty address

@@ -208,6 +208,17 @@ def test_one_value_may_serve_many_tasks(in_memory_airflow: InMemoryAirflow) -> N
     assert (rendered["sink"], rendered["query_kwargs"]) == (expected, {"one": expected, "two": [expected]})
 
 
+def test_people_see_the_arguments_that_were_given(in_memory_airflow: InMemoryAirflow, tmp_path: Path) -> None:
+    sink = ParquetSink(f"{tmp_path}/{{{{ ds }}}}.parquet")
+    task = PolarsRemoteOperator(task_id="t", sql="SELECT 1 AS a", sink=sink, head_rows=0)
+    rendered = in_memory_airflow.run_task(task).rendered_fields
+    assert rendered == {
+        "sql": "SELECT 1 AS a",
+        "sink": {"kind": "parquet", "path": f"{tmp_path}/2026-01-01.parquet"},
+        "head_rows": 0,
+    }
+
+
 def test_rendered_fields_are_json_and_secrets_are_masked(in_memory_airflow: InMemoryAirflow) -> None:
     """What the user interface gets: objects, without what a template took from a connection."""
     in_memory_airflow.add_connection("store", "generic", login="ada", password="hidden-phrase")
