@@ -1,6 +1,7 @@
 # One command each; the first one makes .venv (a minute or two) and later ones use it.
 PYTHON ?= python3
 PYTHONS ?= 3.10 3.12 3.13
+CLIENTS ?= 0.6.3 0.9.0 0.11.3 0.12.0
 
 BIN := .venv/bin
 READY := .venv/.ready
@@ -11,7 +12,7 @@ INSTALL = $(1)/bin/python -m pip install --quiet --no-compile --constraint $(2) 
 	&& ls $(1)/lib/python*/site-packages/airflow/__pycache__/__init__.*.pyc >/dev/null \
 	&& touch $(1)/.ready
 
-.PHONY: help demo test test-stacks check bench dist constraints stubs test-matrix test-oldest test-wire test-clients clean
+.PHONY: help demo test test-stacks check bench dist constraints stubs test-matrix test-oldest test-wire test-slow test-clients clean
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -75,8 +76,27 @@ test-oldest: .matrix/oldest/.ready $(DATA)/flights.csv  ## unit tests with the o
 test-wire: $(READY)  ## the development cluster: its command, who may call, load, fuzzing, killed workers
 	$(BIN)/python -m pytest tests/wire -m own_cluster
 
-test-clients: $(READY) .matrix/oldest/.ready  ## the development cluster with the oldest client that is supported
-	$(BIN)/python -m pytest tests/wire -m other_client
+test-slow: $(READY)  ## timeouts of the Polars Cloud client, which nothing shortens (3 minutes)
+	$(BIN)/python -m pytest tests/wire -m slow_client
+
+# The client of .venv has its environment there.
+HERE := $(shell sed -n 's/^polars-cloud==//p' constraints.txt)
+CLIENTS_READY = $(patsubst %,.matrix/clients/%/.ready,$(filter-out $(HERE),$(CLIENTS)))
+
+test-clients: $(READY) .matrix/oldest/.ready  ## CLIENTS with the development servers; UPDATE=1 writes what they can do
+	$(MAKE) --jobs 2 $(CLIENTS_READY)
+	CLIENTS="$(CLIENTS)" UPDATE_CLIENT_VERSIONS=$(UPDATE) $(BIN)/python -m pytest tests/wire -m other_client
+
+# A client with the Polars that it pins, and what workers and sinks need; all else is as in constraints.txt.
+.matrix/clients/constraints.txt: constraints.txt
+	mkdir -p $(@D)
+	sed -E '/^polars(-cloud|-runtime-[0-9]+)?==/d' constraints.txt > $@
+
+.matrix/clients/%/.ready: .matrix/clients/constraints.txt
+	$(PYTHON) -m venv --without-pip .matrix/clients/$*
+	$(BIN)/python -m pip --python .matrix/clients/$*/bin/python install --quiet --no-compile --constraint $< \
+		polars-cloud==$* grpcio 'pyiceberg[pyarrow,sql-sqlite]'
+	touch $@
 
 # The oldest Polars and polars-cloud that pyproject.toml admits; all else is as in constraints.txt.
 .matrix/oldest/constraints.txt: pyproject.toml constraints.txt
@@ -95,4 +115,4 @@ clean:  ## everything that make made
 	rm -rf .venv .matrix .data .demo dist .coverage .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PRECIOUS: .matrix/%/.ready
+.PRECIOUS: .matrix/%/.ready .matrix/clients/%/.ready

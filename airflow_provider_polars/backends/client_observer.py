@@ -17,7 +17,7 @@ from airflow_provider_polars.backends.polars_client import PolarsClient
 from airflow_provider_polars.clients.access import ClusterAccess
 from airflow_provider_polars.clients.probe import probe
 from airflow_provider_polars.exceptions import PlanError, QueryDefinitionError
-from airflow_provider_polars.query.labels import MAX_LABELS
+from airflow_provider_polars.labels import MAX_LABELS
 
 SENT_BY = "polars_cluster"
 """Attribute of exceptions that the client raises for what a cluster has sent: its address, "" for the compute's own."""

@@ -1,4 +1,4 @@
-"""``polars-dev-cluster up | status | down``."""
+"""``polars-dev-cluster up | status | down | fault``."""
 
 from __future__ import annotations
 
@@ -12,10 +12,16 @@ import signal
 import sys
 from typing import Any
 
-from airflow_provider_polars.dev_cluster import registry
-from airflow_provider_polars.dev_cluster.settings import DEFAULT_OBSERVATORY_PORT, DEFAULT_PORT, LOOPBACK, Settings
+from airflow_provider_polars.dev_cluster import fault_command, registry
+from airflow_provider_polars.dev_cluster.control_plane import command
+from airflow_provider_polars.dev_cluster.settings import (
+    DEFAULT_OBSERVATORY_PORT,
+    DEFAULT_PORT,
+    LOOPBACK,
+    TOKEN_VARIABLE,
+    Settings,
+)
 
-TOKEN_VARIABLE = "POLARS_DEV_CLUSTER_TOKEN"
 NOTICE = "A Polars cluster for development and tests: a stand-in, not for production"
 _MADE = "(made)"
 
@@ -23,37 +29,40 @@ _MADE = "(made)"
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; return its exit code: 0, 1 for what went wrong, 2 for wrong arguments."""
     given = _parser().parse_args(arguments)
-    command: Any = {"up": up, "status": status, "down": down}[given.command]
-    return int(command(given))
+    run: Any = {"up": up, "status": status, "down": down, "fault": fault_command.run}[given.command]
+    return int(run(given))
 
 
 def up(given: argparse.Namespace) -> int:
-    """Run a cluster until SIGINT or SIGTERM."""
-    token = os.environ.get(TOKEN_VARIABLE) or None if given.token is None else given.token
+    """Run a cluster, or a control plane, until SIGINT or SIGTERM."""
+    options = vars(given)
+    if (complaint := command.misplaced(options)) is not None:
+        return _fail(complaint, 2)
+    if "control_plane" in options:
+        return command.up(options)
+    token = options.get("token", os.environ.get(TOKEN_VARIABLE) or None)
     token = secrets.token_urlsafe(24) if token == _MADE else token
     if token is not None and not (token and token.isascii() and token.isprintable()):
         return _fail("a token has at least one character, and only printable ones of ASCII")
-    if given.host not in (LOOPBACK, "localhost", "::1"):
-        if not given.allow_remote:
-            return _fail(f"--host {given.host} lets others in, who could run code here: add --allow-remote to mean it")
-        if token is None or not given.tls:
+    host, tls = options.get("host", LOOPBACK), "tls" in options
+    if host not in (LOOPBACK, "localhost", "::1"):
+        if "allow_remote" not in options:
+            return _fail(f"--host {host} lets others in, who could run code here: add --allow-remote to mean it")
+        if token is None or not tls:
             return _fail(
                 "--allow-remote needs --token, for whoever reaches the cluster can run code on this machine, and "
                 "--tls, for the token and plans could be read on the way"
             )
     settings = Settings(
-        host=given.host,
-        port=given.port,
-        observatory_port=given.observatory_port,
-        workers=given.workers,
-        python=given.python,
-        memory_limit=int(given.memory_limit_gb * 1e9) if given.memory_limit_gb else None,
-        tls=given.tls,
+        host=host,
+        python=options.get("python", [sys.executable])[0],
+        memory_limit=int(options["memory_limit_gb"] * 1e9) if "memory_limit_gb" in options else None,
+        tls=tls,
         token=token,
-        deny_anonymous_users=given.deny_anonymous_users,
-        result_ttl=given.result_ttl,
+        deny_anonymous_users="deny_anonymous_users" in options,
+        **{name: options[name] for name in ("port", "observatory_port", "workers", "result_ttl") if name in options},
     )
-    return asyncio.run(_run(settings, as_json=given.json))
+    return asyncio.run(_run(settings, as_json="json" in options))
 
 
 async def _run(settings: Settings, *, as_json: bool) -> int:
@@ -65,7 +74,7 @@ async def _run(settings: Settings, *, as_json: bool) -> int:
         from airflow_provider_polars.dev_cluster.pool import WorkersFailedError
         from airflow_provider_polars.dev_cluster.server import PortInUseError, running
     except ModuleNotFoundError as error:
-        return _fail(f"{error.name} is missing: pip install 'airflow-provider-polars[dev-cluster]'")
+        return _fail(command.MISSING.format(error.name))
 
     stopping: asyncio.Future[Any] = asyncio.ensure_future(ended.wait())
     try:
@@ -80,6 +89,7 @@ async def _run(settings: Settings, *, as_json: bool) -> int:
                 port=cluster.port,
                 workers=settings.workers,
                 polars=cluster.scheduler.polars,
+                authority=str(cluster.authority) if cluster.authority else None,
             )
             with registry.registered(entry):
                 facts = {
@@ -98,13 +108,7 @@ async def _run(settings: Settings, *, as_json: bool) -> int:
                     cluster.pool.failed.result()
         return 0
     except PortInUseError as error:
-        others = [entry for entry in registry.entries() if error.port in entry.ports]
-        hint = (
-            f"a development cluster is up there already, pid {others[0].pid}"
-            if others
-            else "choose another port or host"
-        )
-        return _fail(f"{error}; {hint}")
+        return _fail(f"{error}; {registry.occupant(error.port)}")
     except WorkersFailedError as error:
         return _fail(str(error))
     finally:
@@ -128,7 +132,7 @@ def status(given: argparse.Namespace) -> int:
     """Print the clusters of this user that run; 1 if there are none."""
     found = [entry for entry in registry.entries() if given.port in (None, entry.port)]
     for entry in found:
-        print(f"{entry.uri}  observatory {entry.observatory}  {entry.workers} workers  pid {entry.pid}")
+        print(entry)
     if not found:
         print("no development cluster is up" + (f" on port {given.port}" if given.port else ""))
     return 0 if found else 1
@@ -147,21 +151,23 @@ def down(given: argparse.Namespace) -> int:
     return 0
 
 
-def _fail(text: str) -> int:
+def _fail(text: str, code: int = 1) -> int:
     print(f"polars-dev-cluster: {text}", file=sys.stderr)
-    return 1
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="polars-dev-cluster", description=NOTICE)
     commands = parser.add_subparsers(dest="command", required=True)
-    run = commands.add_parser("up", help="run a cluster until Ctrl-C or SIGTERM")
-    run.add_argument("--workers", type=_positive(int), default=2, help="queries at the same time (2)")
-    run.add_argument("--port", type=_port, default=DEFAULT_PORT, help=f"of the scheduler ({DEFAULT_PORT}); 0: any")
-    run.add_argument(
-        "--observatory-port", type=_port, default=DEFAULT_OBSERVATORY_PORT, help=f"({DEFAULT_OBSERVATORY_PORT}); 0: any"
+    run = commands.add_parser(
+        "up", help="run a cluster, or a control plane, until Ctrl-C or SIGTERM", argument_default=argparse.SUPPRESS
     )
-    run.add_argument("--host", default=LOOPBACK, help=f"address to listen on ({LOOPBACK})")
+    run.add_argument(
+        "--workers", type=_positive(int), help="queries at the same time (2); of each node of an instance (1)"
+    )
+    run.add_argument("--port", type=_port, help=f"of the scheduler ({DEFAULT_PORT}); 0: any")
+    run.add_argument("--observatory-port", type=_port, help=f"({DEFAULT_OBSERVATORY_PORT}); 0: any")
+    run.add_argument("--host", help=f"address to listen on ({LOOPBACK})")
     run.add_argument("--allow-remote", action="store_true", help="needed for a host other than loopback")
     run.add_argument("--tls", action="store_true", help="with a certificate of an authority made for this run")
     run.add_argument(
@@ -171,12 +177,18 @@ def _parser() -> argparse.ArgumentParser:
         help=f"bearer token that all calls need; made if no value is given; {TOKEN_VARIABLE} keeps it out of ps",
     )
     run.add_argument("--deny-anonymous-users", action="store_true", help="refuse queries without a user name")
-    run.add_argument("--python", default=sys.executable, help="interpreter of the workers, with Polars and grpcio")
+    run.add_argument(
+        "--python",
+        nargs="+",
+        help="interpreter of the workers, with Polars and grpcio; of a control plane one for each Polars",
+    )
     run.add_argument("--memory-limit-gb", type=_positive(float), help="per worker; a query above it fails")
-    run.add_argument("--result-ttl", type=_positive(float), default=3600.0, help="seconds to keep ended queries (3600)")
+    run.add_argument("--result-ttl", type=_positive(float), help="seconds to keep ended queries (3600)")
     run.add_argument("--json", action="store_true", help="print one line of JSON instead of a table, once it is ready")
+    command.add_options(run, _port, _positive)
     for name, text in (("status", "list the clusters of this user"), ("down", "stop a cluster")):
         commands.add_parser(name, help=text).add_argument("--port", type=_port, default=None)
+    fault_command.add_parser(commands, _port)
     return parser
 
 

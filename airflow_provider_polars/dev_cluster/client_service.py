@@ -12,6 +12,7 @@ import grpc
 from airflow_provider_polars import __version__
 from airflow_provider_polars.dev_cluster import stage_graph
 from airflow_provider_polars.dev_cluster.errors import abort_with
+from airflow_provider_polars.dev_cluster.faults import present_hit
 from airflow_provider_polars.dev_cluster.queries import CANCELED, FAILED, SUCCESS, Query
 from airflow_provider_polars.dev_cluster.recorder import Recorder
 from airflow_provider_polars.dev_cluster.scheduler import PlanRejectedError, Scheduler
@@ -48,14 +49,8 @@ class ClientService(ClientServiceServicer):
     async def SubmitQuery(self, request: wire.SubmitQueryRequest, context: Any) -> wire.SubmitQueryResponse:
         """Check a query, and take it in."""
         headers = _headers(context)
-        settings, info = wire.QuerySettings(), wire.QueryInfo()
-        settings.CopyFrom(request.settings)  # a part of a message keeps all of it in memory, here the plan
-        info.CopyFrom(request.query_info)
-        version = _version(headers.get("x-client-version", ""))
-        if version < FLAGS_SINCE:
-            settings.ClearField("optimization_flags")
-        if version < FORMATS_SINCE and settings.graph_format == wire.GRAPH_FORMAT_OLD_PLAIN:
-            settings.graph_format = wire.GRAPH_FORMAT_PLAIN
+        settings, info = settings_of(request.settings, headers.get("x-client-version", "")), wire.QueryInfo()
+        info.CopyFrom(request.query_info)  # a part of a message keeps all of it in memory, here the plan
         query = Query(settings, request.plan, headers.get("x-polars-user", ""), info)
         received = _received(query)
         if self._scheduler.settings.deny_anonymous_users and not query.user:
@@ -65,7 +60,9 @@ class ClientService(ClientServiceServicer):
                 "this cluster refuses anonymous users: set POLARS_CLOUD_USER_NAME for the client",
             )
         try:
-            await self._scheduler.submit(query, client_polars=headers.get("x-polars-version", ""))
+            hit = present_hit.get()
+            errors = hit.fault.errors if hit is not None else None
+            await self._scheduler.submit(query, client_polars=headers.get("x-polars-version", ""), errors=errors)
         except PlanRejectedError as error:
             self._record("SubmitQuery", context, **received, refused=str(error))
             await abort_with(context, str(error))
@@ -81,30 +78,16 @@ class ClientService(ClientServiceServicer):
         """Say how a query ended, as soon as it has."""
         query = await self._query("GetQueryResult", request, context)
         await query.ended.wait()
-        result = wire.QueryResult(total_stages=1)
         info = wire.ComputeQueryInfo(execute_until=query.settings.execute_until)
         if query.state == SUCCESS:
-            result.finished_stages = 1
             statistics = wire.StageStatistics(num_workers_used=1)
             info.stage_statistics.stage_statistics[0].CopyFrom(statistics)
-        elif query.state == FAILED:
-            result.failed_stages = 1
-        if query.errors:
-            result.errors.append(wire.Error(message=json.dumps(query.errors)))
-        if query.output is not None and query.output.files:
-            result.output.CopyFrom(
-                wire.QueryOutput(
-                    destination=[wire.Destination(destination=file) for file in query.output.files],
-                    file_type=FILE_TYPES.get(query.output.format, wire.FILE_TYPE_UNSPECIFIED),
-                    n_rows_result=query.output.rows or 0,
-                )
-            )
         if query.output is not None and query.output.head_error is not None:
             info.error = query.output.head_error
         elif query.output is not None and query.output.head:
             info.data = query.output.head
         return wire.GetQueryResultResponse(
-            query_result=result,
+            query_result=result_of(query),
             compute_info=info,
             query_status=query.state,  # type: ignore[arg-type]
         )
@@ -144,7 +127,7 @@ class ClientService(ClientServiceServicer):
         return wire.GetComputeVersionsResponse(
             versions=wire.ComputeVersions(
                 compute_plane_version=f"development-cluster {__version__}",
-                polars_python_version=self._scheduler.polars,
+                polars_python_version=self._scheduler.told_polars or self._scheduler.polars,
                 polars_rust_revision="of the Python package",
             )
         )
@@ -167,6 +150,35 @@ class ClientService(ClientServiceServicer):
 
     def _record(self, call: str, context: Any, **details: Any) -> None:
         self._recorder.add(call, context.invocation_metadata(), **details)
+
+
+def settings_of(given: wire.QuerySettings, client_version: str) -> wire.QuerySettings:
+    """Return the settings that a client means."""
+    settings, version = wire.QuerySettings(), version_numbers(client_version)
+    settings.CopyFrom(given)
+    if version < FLAGS_SINCE:
+        settings.ClearField("optimization_flags")
+    if version < FORMATS_SINCE and settings.graph_format == wire.GRAPH_FORMAT_OLD_PLAIN:
+        settings.graph_format = wire.GRAPH_FORMAT_PLAIN
+    return settings
+
+
+def result_of(query: Query) -> wire.QueryResult:
+    """Return how a query has ended, or how far it is."""
+    result = wire.QueryResult(
+        total_stages=1, finished_stages=int(query.state == SUCCESS), failed_stages=int(query.state == FAILED)
+    )
+    if query.errors:
+        result.errors.append(wire.Error(message=json.dumps(query.errors)))
+    if query.output is not None and query.output.files:
+        result.output.CopyFrom(
+            wire.QueryOutput(
+                destination=[wire.Destination(destination=file) for file in query.output.files],
+                file_type=FILE_TYPES.get(query.output.format, wire.FILE_TYPE_UNSPECIFIED),
+                n_rows_result=query.output.rows or 0,
+            )
+        )
+    return result
 
 
 def _received(query: Query) -> dict[str, Any]:
@@ -197,6 +209,7 @@ def _headers(context: Any) -> dict[str, str]:
     return {name: value for name, value in context.invocation_metadata() if isinstance(value, str)}
 
 
-def _version(text: str) -> tuple[int, ...]:
+def version_numbers(text: str) -> tuple[int, ...]:
+    """Return major and minor number of a client's version; higher ones than any for what is none."""
     numbers = re.match(r"(\d{1,4})\.(\d{1,4})", text, re.ASCII)
     return (int(numbers[1]), int(numbers[2])) if numbers else (99,)

@@ -1,9 +1,10 @@
-"""The REST interface: ``/api/v1`` as clients know it, ``/_dev`` for tests of this cluster alone."""
+"""The REST interface: ``/api/v1`` as clients know it, with ``/_dev`` beside it for tests of this cluster."""
 
 from __future__ import annotations
 
 import datetime as dt
 import uuid
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from starlette.applications import Starlette
@@ -13,18 +14,22 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from airflow_provider_polars.dev_cluster.access import carries_token
+from airflow_provider_polars.dev_cluster import dev_api
+from airflow_provider_polars.dev_cluster.cluster import Cluster
 from airflow_provider_polars.dev_cluster.queries import Query
-from airflow_provider_polars.dev_cluster.recorder import Recorder
-from airflow_provider_polars.dev_cluster.scheduler import Scheduler
 from airflow_provider_polars.protocol import compute_plane_pb2 as wire
 
+QUERIES = "/api/v1/query/"
 _STATUS = {1: "Scheduled", 2: "InProgress", 3: "Success", 4: "Failed", 5: "Canceled"}
 _ENGINES = {wire.ENGINE_IN_MEMORY: "InMemory", wire.ENGINE_STREAMING: "Streaming", wire.ENGINE_GPU: "Gpu"}
 
 
-def application(scheduler: Scheduler, recorder: Recorder) -> Starlette:
-    """Return the web application."""
+def application(cluster: Cluster, admits: Callable[[str | None], bool]) -> Starlette:
+    """Return the web application.
+
+    :param admits: decides on the ``authorization`` header of a request.
+    """
+    scheduler, recorder = cluster.scheduler, cluster.recorder
 
     async def query(request: Request) -> Response:
         given = request.path_params["query_id"]
@@ -35,49 +40,25 @@ def application(scheduler: Scheduler, recorder: Recorder) -> Starlette:
             return JSONResponse({"error": f"{given[:80]!r} is no UUID"}, 400)
         return JSONResponse(details(found)) if found else JSONResponse({"error": f"no query {given}"}, 404)
 
-    async def status(_: Request) -> Response:
-        workers = [*scheduler.workers.values(), *filter(None, [scheduler.planner])]
-        return JSONResponse(
-            {
-                "ready": scheduler.ready.is_set(),
-                "polars": scheduler.polars,
-                "python": scheduler.python,
-                "workers": [
-                    {
-                        "name": worker.name,
-                        "pid": worker.pid,
-                        "query_id": worker.query_id,
-                        "resident_bytes": worker.resident_bytes,
-                    }
-                    for worker in workers
-                ],
-            }
-        )
-
-    async def queries(_: Request) -> Response:
-        return JSONResponse([query.summary() for query in scheduler.queries])
-
-    async def records(request: Request) -> Response:
-        try:
-            return JSONResponse(recorder.since(int(request.query_params.get("since", "0"))))
-        except ValueError:
-            return JSONResponse({"error": "since= must be a whole number"}, 400)
-
     async def check_token(request: Request, call_next: RequestResponseEndpoint) -> Response:
-        if not carries_token(request.headers.get("authorization"), scheduler.settings.token):
+        if not admits(request.headers.get("authorization")):
             recorder.add(f"GET {request.url.path}"[:80], request.headers.items(), refused="401")
             return JSONResponse({"error": "the bearer token is missing or wrong"}, 401)
         return await call_next(request)
 
     return Starlette(
         routes=[
-            Route("/api/v1/query/{query_id}", query),
-            Route("/_dev/status", status),
-            Route("/_dev/queries", queries),
-            Route("/_dev/records", records),
+            Route(QUERIES + "{query_id}", query),
+            *dev_api.routes(cluster),
         ],
         middleware=[Middleware(BaseHTTPMiddleware, dispatch=check_token)],
     )
+
+
+def call_name(scope: Mapping[str, Any]) -> str:
+    """Return what the recorder and faults call a request."""
+    path: str = scope["path"]
+    return f"{scope['method']} {'query' if path.startswith(QUERIES) else path}"
 
 
 def details(query: Query) -> dict[str, Any]:

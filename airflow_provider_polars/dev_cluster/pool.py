@@ -112,7 +112,7 @@ class Pool:
     def _environment(self) -> dict[str, str]:
         """Return the variables of this process, without what is not for queries to see."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(WITHHELD)}
-        return kept | {"POLARS_MAX_THREADS": str(self._settings.polars_threads)}
+        return kept | {"POLARS_MAX_THREADS": str(self._settings.polars_threads)} | dict(self._settings.variables)
 
     def _give_up(self, reason: str) -> None:
         if not self.failed.done():

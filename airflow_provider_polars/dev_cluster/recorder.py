@@ -9,8 +9,12 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
+from airflow_provider_polars.dev_cluster.faults import present_hit
+
 KEPT = 10_000
-_SECRET = re.compile(r"authorization|cookie|credential|key|password|secret|token")
+_SECRET = re.compile(r"auth|cookie|credential|key|password|secret|token")
+_SHOWN = 200
+_MOST_HEADERS = 50
 
 
 class Recorder:
@@ -21,10 +25,18 @@ class Recorder:
         self._index = itertools.count()
 
     def add(self, call: str, headers: Iterable[tuple[str, str | bytes]], **details: Any) -> None:
-        """Note a call with its headers; values of those that seem to be a credential are left out."""
-        shown = {name: "***" if _SECRET.search(name.lower()) else str(value) for name, value in headers}
+        """Note a call with its headers, and as ``fault`` what goes wrong with it.
+
+        Values of headers that seem to be a credential are left out. Long ones are cut off, and so is the name.
+        """
+        if (hit := present_hit.get()) is not None:
+            details["fault"], hit.recorded = hit.fault.do, True
+        shown = {
+            name[:_SHOWN]: "***" if _SECRET.search(name.lower()) else str(value[:_SHOWN])
+            for name, value in itertools.islice(headers, _MOST_HEADERS)
+        }
         self._records.append(
-            {"index": next(self._index), "time": time.time(), "call": call, "headers": shown, **details}
+            {"index": next(self._index), "time": time.time(), "call": call[:_SHOWN], "headers": shown, **details}
         )
 
     def since(self, index: int) -> list[dict[str, Any]]:

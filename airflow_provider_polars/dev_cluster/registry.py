@@ -18,7 +18,7 @@ STOP_SECONDS = 15.0
 
 @dataclass(frozen=True)
 class Entry:
-    """A cluster that runs."""
+    """A cluster that runs, or a control plane."""
 
     pid: int
     born: int
@@ -29,11 +29,23 @@ class Entry:
     port: int
     workers: int
     polars: str
+    authority: str | None = None
+    """File with the certificate to trust, with TLS."""
+
+    token_port: int | None = None
+    """Of the token endpoint; None for what is no control plane."""
 
     @property
     def ports(self) -> set[int]:
         """The ports that it listens on."""
-        return {self.port, int(self.observatory.rpartition(":")[2])}
+        more = set() if self.token_port is None else {self.token_port}
+        return {self.port, int(self.observatory.rpartition(":")[2])} | more
+
+    def __str__(self) -> str:
+        """Return what ``status`` says of it."""
+        if self.token_port is None:
+            return f"{self.uri}  observatory {self.observatory}  {self.workers} workers  pid {self.pid}"
+        return f"{self.uri}  control plane  /_dev {self.observatory}  pid {self.pid}"
 
     @property
     def alive(self) -> bool:
@@ -58,7 +70,7 @@ def folder() -> Path:
     """
     place = Path(tempfile.gettempdir()) / f"polars-dev-clusters-{os.getuid()}"
     place.mkdir(mode=0o700, exist_ok=True)
-    if place.stat().st_uid != os.getuid():
+    if place.is_symlink() or place.stat().st_uid != os.getuid():
         raise PermissionError(f"{place} belongs to another user")
     return place
 
@@ -102,6 +114,15 @@ def entries() -> list[Entry]:
         else:
             file.unlink(missing_ok=True)
     return sorted(found, key=lambda entry: entry.port)
+
+
+def occupant(port: int) -> str:
+    """Say what listens on a port that is in use, and what to do."""
+    for entry in entries():
+        if port in entry.ports:
+            what = "cluster" if entry.token_port is None else "control plane"
+            return f"a development {what} is up there already, pid {entry.pid}"
+    return "choose another port or host"
 
 
 def started_at(pid: int) -> int | None:

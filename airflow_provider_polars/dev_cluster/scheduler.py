@@ -7,7 +7,7 @@ import itertools
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 from airflow_provider_polars.dev_cluster.queries import (
     CANCELED,
     FAILED,
+    IN_PROGRESS,
     SCHEDULED,
     SUCCESS,
     Output,
@@ -50,6 +51,9 @@ class Scheduler:
         self.ready = asyncio.Event()
         self._planner_joined = asyncio.Event()
         self.polars = self.python = ""
+        self.told_polars: str | None = None
+        """What clients are told in place of the version that runs here."""
+
         self._header = b""
         self._kill = kill
         self._waiting: list[tuple[int, int, Query]] = []
@@ -57,9 +61,10 @@ class Scheduler:
         self._planning: dict[str, asyncio.Future[dict[str, Any] | None]] = {}
         self._planned = 0.0
 
-    async def submit(self, query: Query, *, client_polars: str) -> None:
+    async def submit(self, query: Query, *, client_polars: str, errors: Sequence[str] | None = None) -> None:
         """Check a plan and put its query into the queue.
 
+        :param errors: it is not to run, but to fail with these, which may be none.
         :raises PlanRejectedError: for a plan that cannot run.
         """
         if query.settings.engine not in wire.Engine.values():
@@ -72,6 +77,10 @@ class Scheduler:
             query.plans = Plans(**{field.name: answer[field.name] for field in fields(Plans)})
             query.planned = time.time()
         self.queries.add(query)
+        if errors is not None:
+            places = {f"worker-{index + 1}": error for index, error in enumerate(errors)}
+            query.end(FAILED, errors={"scheduler": errors[0], **places} if errors else {})
+            return
         if query.settings.execute_until in (wire.EXECUTE_UNTIL_IR, wire.EXECUTE_UNTIL_PHYSICAL):
             query.end(SUCCESS)
             return
@@ -87,6 +96,31 @@ class Scheduler:
             if worker is not None and worker.query_id == query.id:
                 self._end(worker)
         self._release(query)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a query is planned, queued or runs."""
+        return bool(self._planning) or any(not query.ended.is_set() for query in self.queries)
+
+    def restart(self, *, memory: bool) -> None:
+        """Begin anew, without workers; those that are there are dismissed, and their processes are not ended here.
+
+        :param memory: whether queries are still known: those that ran are started again or fail, as if their workers
+            were lost.
+        """
+        self.ready.clear()
+        if self.planner is not None:
+            self.planner.dismiss()
+            self.left(self.planner)
+        workers, self.workers = self.workers, {}
+        for worker in workers.values():
+            worker.query_id = None
+            worker.dismiss()
+        if not memory:
+            self.queries, self._waiting = Queries(self.settings.result_ttl), []
+        for query in self.queries:
+            if query.state == IN_PROGRESS:
+                self._lost(query, query.workers[0], "ComputeError: the scheduler restarted while it ran the query")
 
     def delete_result(self, query: Query) -> None:
         """Remove the result of a query that has no place of its own."""
@@ -133,12 +167,7 @@ class Scheduler:
         query = self.queries.get(worker.query_id) if worker.query_id else None
         if query is None or query.ended.is_set() or query.workers[:1] != [worker.name]:
             return
-        if query.attempts <= query.settings.n_retries:
-            query.state = SCHEDULED
-            self._release(query)
-            self._enqueue(query)
-            return
-        self._fail(query, worker.name, f"ComputeError: {worker.name} ended while it ran the query")
+        self._lost(query, worker.name, f"ComputeError: {worker.name} ended while it ran the query")
 
     def heard(self, worker: Worker, message: dict[str, Any], body: bytes) -> None:
         """Take the answer of a worker."""
@@ -148,7 +177,7 @@ class Scheduler:
             if future is not None and not future.done():
                 future.set_result(message)
             return
-        query = self.queries.get(message["id"])
+        query = self.queries.get(message["id"]) if worker.query_id == message["id"] else None
         worker.query_id = None
         if message.get("exhausted"):
             self._end(worker)
@@ -249,6 +278,15 @@ class Scheduler:
             del self.workers[worker.name]
         self._kill(worker.name)
         worker.dismiss()
+
+    def _lost(self, query: Query, place: str, error: str) -> None:
+        """Run a query that has lost its worker again, or end it."""
+        if query.attempts > query.settings.n_retries:
+            self._fail(query, place, error)
+            return
+        query.state = SCHEDULED
+        self._release(query)
+        self._enqueue(query)
 
     def _fail(self, query: Query, place: str, error: str) -> None:
         query.end(FAILED, errors={"scheduler": error, place: error})

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 DEFAULT_PORT = 5051
 DEFAULT_OBSERVATORY_PORT = 3001
 LOOPBACK = "127.0.0.1"
+TOKEN_VARIABLE = "POLARS_DEV_CLUSTER_TOKEN"
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,9 @@ class Settings:
 
     python: str = sys.executable
     """Interpreter of the workers: Polars and grpcio must be installed for it."""
+
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Further variables of the environment of the workers."""
 
     memory_limit: int | None = None
     """Bytes of resident memory above which a query fails; None is no limit."""

@@ -10,6 +10,7 @@ from airflow_provider_polars.backends.base import Run, Submission
 from airflow_provider_polars.compute.remote import RemoteCompute
 from airflow_provider_polars.exceptions import ConfigurationError
 from airflow_provider_polars.hooks.polars import make_hook
+from airflow_provider_polars.labels import airflow_labels
 from airflow_provider_polars.lifecycle import Lifecycle
 from airflow_provider_polars.links.observatory import PolarsObservatoryLink, push
 from airflow_provider_polars.operators.arguments import (
@@ -26,7 +27,6 @@ from airflow_provider_polars.operators.base import PolarsBaseOperator
 from airflow_provider_polars.operators.inputs import InputResolver
 from airflow_provider_polars.operators.outputs import announce, make_outputs, replace_handles
 from airflow_provider_polars.query.annotations import parameter_form
-from airflow_provider_polars.query.labels import airflow_labels
 from airflow_provider_polars.query.options import OPTION_NAMES, QueryOptions
 from airflow_provider_polars.query.source import Query, SqlSource, make_source
 

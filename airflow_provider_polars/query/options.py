@@ -8,7 +8,7 @@ from typing import Any
 from airflow_provider_polars.compute.base import Compute, Engine
 from airflow_provider_polars.compute.remote import RemoteCompute
 from airflow_provider_polars.exceptions import ConfigurationError, RefusedOptionError
-from airflow_provider_polars.query.labels import AIRFLOW_LABELS, check_labels
+from airflow_provider_polars.labels import AIRFLOW_LABELS, check_labels
 from airflow_provider_polars.spec import coerce, field_types, is_template
 
 

@@ -3,54 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import selectors
-import ssl
-import subprocess
-import sys
 import tempfile
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from airflow_provider_polars.dev_cluster.dev_client import DevApiError, DevClient
 from airflow_provider_polars.testing.environment import isolated_environment
+from airflow_provider_polars.testing.faults import Faults
+from airflow_provider_polars.testing.process import dev_cluster_process
+from airflow_provider_polars.testing.recorder import Recorder
 
-START_SECONDS = 60.0
-STOP_SECONDS = 15.0
-
-
-class Recorder:
-    """What a cluster has received since the test began."""
-
-    def __init__(self, cluster: DevCluster) -> None:
-        self._cluster = cluster
-        self._since = 0
-
-    def calls(self, name: str | None = None) -> list[dict[str, Any]]:
-        """Return the calls, oldest first: ``call``, ``time`` (epoch seconds), ``headers``, and what was asked for.
-
-        :param name: only this one: ``SubmitQuery``, ``GetQueryStatus``, ``GetQueryResult``, ``GetQueryPlans``,
-            ``CancelQuery``, ``DeleteQueryResult``, ``GetComputeVersions``, ``PollFlightInfo``, ``DoGet`` or
-            ``GET query`` (of the observatory).
-        """
-        records: list[dict[str, Any]] = self._cluster.get(f"/_dev/records?since={self._since}")
-        return [record for record in records if name in (None, record["call"])]
-
-    @property
-    def submissions(self) -> list[dict[str, Any]]:
-        """Queries that were submitted, those that were refused included (``refused`` says why)."""
-        return self.calls("SubmitQuery")
-
-    @property
-    def cancels(self) -> list[dict[str, Any]]:
-        """Cancels that were asked for."""
-        return self.calls("CancelQuery")
-
-    def forget(self) -> None:
-        """Begin anew."""
-        records = self._cluster.get("/_dev/records")
-        self._since = records[-1]["index"] + 1 if records else 0
+RESTART_SECONDS = 30.0
 
 
 class DevCluster:
@@ -72,7 +36,10 @@ class DevCluster:
         self.environment = environment
         """Variables for processes that a test starts: no real service or credential is to be found there."""
 
-        self.recorder = Recorder(self)
+        self._client = DevClient(self.observatory, self.headers, self.authority)
+        self.recorder = Recorder(self.get)
+        self.faults = Faults(self._client)
+        """What goes wrong, call by call."""
 
     @property
     def headers(self) -> dict[str, str]:
@@ -107,11 +74,43 @@ class DevCluster:
 
     def get(self, path: str) -> Any:
         """Return what the observatory answers."""
-        request = urllib.request.Request(self.observatory + path, headers=self.headers)
-        trust = ssl.create_default_context(cadata=self.authority.decode()) if self.authority else None
-        handlers = [urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trust)]
-        with urllib.request.build_opener(*handlers).open(request, timeout=10) as answer:
-            return json.load(answer)
+        return self._client.get(path)
+
+    def kill_worker(self, name: str = "worker-1") -> int:
+        """End a worker process (SIGKILL), and return its id; another process takes its place.
+
+        :param name: that of :attr:`workers`; ``planner`` is the process that checks plans.
+        :raises LookupError: if there is none of that name.
+        """
+        try:
+            return int(self._client.post(f"/_dev/workers/{name}/kill", {})["pid"])
+        except DevApiError as error:
+            raise LookupError(str(error)) from None
+
+    def restart(self, *, memory: bool = True, seconds: float = 0.0, wait: bool = True) -> None:
+        """Restart the scheduler: its connections end, and its workers are replaced. The observatory goes on.
+
+        :param memory: whether it still knows its queries. Queued ones stay queued; those that ran run again if their
+            ``n_retries`` allow it, or else fail. Without memory, all queries are unknown.
+        :param seconds: for which its port refuses connections.
+        :param wait: return when the port listens again; else as soon as it refuses.
+        :raises ValueError: for a time below 0 or above an hour.
+        """
+        try:
+            body = {"memory": memory, "seconds": seconds, "wait": wait}
+            self._client.post("/_dev/restart", body, seconds=seconds + RESTART_SECONDS)
+        except DevApiError as error:
+            raise ValueError(str(error)) from None
+
+    def tell_version(self, polars: str | None) -> None:
+        """Have clients that ask be told another version of Polars; None is the true one.
+
+        :raises ValueError: for an empty one.
+        """
+        try:
+            self._client.post("/_dev/versions", {"polars": polars})
+        except DevApiError as error:
+            raise ValueError(str(error)) from None
 
 
 @contextlib.contextmanager
@@ -125,40 +124,6 @@ def start_dev_cluster(*options: str, home: Path | None = None) -> Iterator[DevCl
     with contextlib.ExitStack() as stack:
         home = home or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         environment = isolated_environment(home)
-        log = stack.enter_context(tempfile.TemporaryFile("w+"))
-        process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "airflow_provider_polars.dev_cluster", "up", "--json"),
-                *("--port", "0", "--observatory-port", "0", *options),
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-            env=environment,
-        )
-        try:
-            yield DevCluster(json.loads(_first_line(process) or _raise(process, log, "did not start")), environment)
-        finally:
-            process.terminate()
-            try:
-                code = process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                code = process.wait()
-            assert process.stdout is not None
-            process.stdout.close()
-        if code != 0:
-            _raise(process, log, "did not end cleanly")
-
-
-def _first_line(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    with selectors.DefaultSelector() as selector:
-        selector.register(process.stdout, selectors.EVENT_READ)
-        return process.stdout.readline() if selector.select(START_SECONDS) else ""
-
-
-def _raise(process: subprocess.Popen[str], log: Any, what: str) -> str:
-    log.seek(0)
-    raise RuntimeError(f"the development cluster {what} (exit code {process.poll()}):\n{log.read()}")
+        free_ports = "--port", "0", "--observatory-port", "0"
+        facts = stack.enter_context(dev_cluster_process(*free_ports, *options, environment=environment))
+        yield DevCluster(facts, environment)

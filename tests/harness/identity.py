@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from urllib.parse import parse_qs
 
-from airflow_provider_polars.dev_cluster.access import make_certificates
+from airflow_provider_polars.dev_cluster.certificates import make_certificates
 
 TOKEN_PATH = "/realms/Polars/protocol/openid-connect/token"
 DOMAIN_OF_ACCOUNTS = "@sa.cloud.pola.rs"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import json
 import os
 import re
@@ -15,11 +16,12 @@ from typing import Any
 
 import psutil
 
-from airflow_provider_polars.testing import DevCluster, isolated_environment
+from airflow_provider_polars.testing import ControlPlane, DevCluster, isolated_environment
 from tests.harness.waiting import wait_for
 
 COMMAND = Path(sys.executable).parent / "polars-dev-cluster"
 ANY_PORTS = ("--port", "0", "--observatory-port", "0")
+LAST_LINE = r"^(\{.*\}|  stop .*|export no_proxy=.*)\n\Z"
 SECONDS = 30.0
 """That any step may take."""
 
@@ -39,6 +41,7 @@ class Up:
                 cwd=shell.folder,
             )
         self._environment = shell.environment
+        self._is_control_plane = "--control-plane" in command
         self._seen: set[psutil.Process] = set()
 
     @property
@@ -68,10 +71,10 @@ class Up:
 
         def ready() -> str | None:
             assert self.process.poll() is None, f"it ended with exit code {self.process.returncode}:\n{self.log}"
-            return self.output if re.search(r"^(\{.*\}|  stop .*)\n\Z", self.output, re.MULTILINE) else None
+            return self.output if re.search(LAST_LINE, self.output, re.MULTILINE) else None
 
         output = wait_for(ready, SECONDS, lambda: f"{self.output}\n{self.log}", interval=0.02)
-        assert self.children
+        assert self.children or self._is_control_plane
         return output
 
     @property
@@ -84,6 +87,12 @@ class Up:
     def cluster(self) -> DevCluster:
         """The cluster as tests see it; with ``--json`` alone."""
         return DevCluster(self.facts, self._environment)
+
+    @property
+    def plane(self) -> ControlPlane:
+        """The control plane as tests see it; with ``--json`` alone."""
+        facts = self.facts
+        return ControlPlane(facts, self._environment | facts["environment"])
 
     def end(self, number: signal.Signals) -> int:
         """Send a signal and return the exit code; no process that was seen runs any more, or the test fails."""
@@ -149,6 +158,16 @@ class Shell:
     def left(self) -> list[Path]:
         """All that is in the temporary folder, but for the folder in which clusters register."""
         return [path for path in self.temporary.rglob("*") if path.name != f"polars-dev-clusters-{os.getuid()}"]
+
+
+def listeners(process: psutil.Process) -> set[str]:
+    """Return the addresses that a process listens on."""
+    found = set()
+    for connection in process.net_connections(kind="inet"):
+        if connection.status == psutil.CONN_LISTEN:
+            place = ipaddress.ip_address(connection.laddr.ip)
+            found.add(str(getattr(place, "ipv4_mapped", None) or place))
+    return found
 
 
 def _runs(process: psutil.Process) -> bool:

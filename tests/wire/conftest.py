@@ -47,6 +47,17 @@ def context(polars_dev_cluster: DevCluster) -> Any:
 
 
 @pytest.fixture
+def ended_query(polars_dev_cluster: DevCluster, context: Any) -> Any:
+    """Return a query that has ended, with nothing recorded of it."""
+    import polars as pl
+
+    query: Any = pl.LazyFrame({"a": [1, 2, 3]}).remote(context).single_node().execute(blocking=False)
+    query.await_result()
+    polars_dev_cluster.recorder.forget()
+    return query
+
+
+@pytest.fixture
 def connect() -> Iterator[Connect]:
     """Return ``connect(access)``, which makes a client that is closed at the end."""
     import polars as pl

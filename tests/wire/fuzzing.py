@@ -1,16 +1,20 @@
-"""Inputs for a gRPC server that no client of good will sends."""
+"""Inputs for servers that no client of good will sends, and how long to try them."""
 
 from __future__ import annotations
 
 import contextlib
 import socket
 import struct
-from collections.abc import Sequence
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from types import TracebackType
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -26,6 +30,40 @@ _INTEGERS = {
     _KIND.TYPE_INT64: (-(2**63), 2**63 - 1),
     _KIND.TYPE_UINT64: (0, 2**64 - 1),
 }
+
+
+repeatable = settings(
+    derandomize=True,
+    database=None,
+    max_examples=100_000,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+class TimeIsUp(BaseException):
+    """Ends a test of hypothesis, which lets it through, without a verdict."""
+
+
+class Budget:
+    """Ends a test after some time, unless it has failed: then hypothesis looks for a small input that fails."""
+
+    def __init__(self, seconds: float) -> None:
+        self._end = time.monotonic() + seconds
+        self._failed = False
+        self.outcomes: Counter[Any] = Counter()
+
+    def spend(self, test: Callable[[], None]) -> None:
+        """Run a test."""
+        with contextlib.suppress(TimeIsUp):
+            test()
+
+    def __enter__(self) -> None:
+        if time.monotonic() > self._end and not self._failed:
+            raise TimeIsUp
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self._failed |= isinstance(error, Exception)
 
 
 def messages(descriptor: Descriptor, nesting: int = NESTING) -> st.SearchStrategy[Any]:

@@ -22,7 +22,7 @@ import polars as pl
 import polars_cloud as pc
 import pytest
 
-from airflow_provider_polars.dev_cluster.access import make_certificates
+from airflow_provider_polars.dev_cluster.certificates import make_certificates
 from airflow_provider_polars.protocol import compute_plane_pb2 as wire
 from airflow_provider_polars.protocol import flight_pb2 as flight
 from airflow_provider_polars.testing import DevCluster, start_dev_cluster

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import re
 import signal
@@ -11,11 +10,10 @@ import sys
 from typing import Any
 
 import polars as pl
-import psutil
 import pytest
 
 from airflow_provider_polars.dev_cluster.server import address
-from tests.wire.command import ANY_PORTS, Shell
+from tests.wire.command import ANY_PORTS, Shell, listeners
 
 pytestmark = pytest.mark.own_cluster
 
@@ -65,7 +63,7 @@ def test_another_host_is_listened_on_once_it_is_allowed(shell: Shell) -> None:
         assert cluster.uri.startswith(f"https://{OTHER_HOST}:")
         assert cluster.observatory.startswith(f"https://{OTHER_HOST}:")
         assert cluster.token
-        assert _listeners(up.process) == {OTHER_HOST, "127.0.0.1"}  # the latter for the workers, which stay here
+        assert listeners(up.process) == {OTHER_HOST, "127.0.0.1"}  # the latter for the workers, which stay here
 
 
 @pytest.mark.parametrize("token", ["", "two\nlines", "naïve"], ids=["empty", "two lines", "not ASCII"])
@@ -103,9 +101,9 @@ def test_it_listens_on_loopback_alone(shell: Shell) -> None:
     with shell.up(*JSON) as up:
         up.wait_until_ready()
 
-        assert _listeners(up.process) == {"127.0.0.1"}
+        assert listeners(up.process) == {"127.0.0.1"}
         for worker in up.children:
-            assert _listeners(worker) == set()
+            assert listeners(worker) == set()
 
 
 def test_an_address_of_ipv6_stands_in_brackets() -> None:
@@ -147,12 +145,3 @@ def test_workers_import_the_standard_library_grpc_and_polars_alone(context: Any)
     )
     others = imported - {name.partition(".")[0] for name in expected.stdout.split()} - set(sys.stdlib_module_names)
     assert {name for name in others if not name.startswith("_sysconfigdata")} == {"polars_worker"}
-
-
-def _listeners(process: psutil.Process) -> set[str]:
-    found = set()
-    for connection in process.net_connections(kind="inet"):
-        if connection.status == psutil.CONN_LISTEN:
-            place = ipaddress.ip_address(connection.laddr.ip)
-            found.add(str(getattr(place, "ipv4_mapped", None) or place))
-    return found

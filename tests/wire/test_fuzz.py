@@ -8,20 +8,16 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import os
-import time
 import uuid
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Any
 
 import grpc
 import polars as pl
 import psutil
 import pytest
 from google.protobuf.message import Message
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_polars.dev_cluster.worker import plans
@@ -31,7 +27,7 @@ from airflow_provider_polars.protocol import flight_pb2 as flight
 from airflow_provider_polars.testing import DevCluster, start_dev_cluster
 from tests.harness.cloud_plans import plan_of
 from tests.harness.waiting import wait_for
-from tests.wire.fuzzing import PREFACE, call, exchange, frame, messages, mutations
+from tests.wire.fuzzing import PREFACE, Budget, call, exchange, frame, messages, mutations, repeatable
 
 pytestmark = pytest.mark.own_cluster
 
@@ -60,39 +56,6 @@ CLEAN = {
     grpc.StatusCode.FAILED_PRECONDITION,
 }
 FRAME = pl.LazyFrame({"k": ["x", "y", "x"], "a": [1, 2, 3], "d": [dt.date(2024, 1, 1)] * 3})
-
-repeatable = settings(
-    derandomize=True,
-    database=None,
-    max_examples=100_000,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-)
-
-
-class TimeIsUp(BaseException):
-    """Ends a test of hypothesis, which lets it through, without a verdict."""
-
-
-class Budget:
-    """Ends a test after some time, unless it has failed: then hypothesis looks for a small input that fails."""
-
-    def __init__(self) -> None:
-        self._end = time.monotonic() + BUDGET_SECONDS
-        self._failed = False
-        self.outcomes: Counter[Any] = Counter()
-
-    def spend(self, test: Callable[[], None]) -> None:
-        """Run a test."""
-        with contextlib.suppress(TimeIsUp):
-            test()
-
-    def __enter__(self) -> None:
-        if time.monotonic() > self._end and not self._failed:
-            raise TimeIsUp
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        self._failed |= isinstance(error, Exception)
 
 
 class Target:
@@ -164,7 +127,7 @@ def real_plans() -> list[bytes]:
 
 
 def test_bytes_that_are_no_message_are_refused(target: Target) -> None:
-    budget = Budget()
+    budget = Budget(BUDGET_SECONDS)
 
     @repeatable
     @given(st.sampled_from(sorted(METHODS)), st.binary(max_size=200))
@@ -185,7 +148,7 @@ def spellings(query_id: str) -> st.SearchStrategy[str]:
 
 
 def test_well_formed_messages_with_anything_in_them_are_answered(target: Target, real_plans: list[bytes]) -> None:
-    budget = Budget()
+    budget = Budget(BUDGET_SECONDS)
     request = wire.SubmitQueryRequest(plan=real_plans[3]).SerializeToString()
     _, answer = target.call(CLIENT + "SubmitQuery", request)
     known = wire.SubmitQueryResponse.FromString(answer).query_id.query_id
@@ -213,7 +176,7 @@ AFTERWARDS = ["GetQueryStatus", "GetQueryPlans", "CancelQuery", "DeleteQueryResu
 
 
 def test_plans_that_are_cut_off_or_changed_end_as_errors_or_run(target: Target, real_plans: list[bytes]) -> None:
-    budget = Budget()
+    budget = Budget(BUDGET_SECONDS)
     header = len(plans.header())
     changed = mutations(real_plans, protected=header) | mutations(real_plans, protected=0)
 
@@ -244,7 +207,7 @@ def test_plans_that_are_cut_off_or_changed_end_as_errors_or_run(target: Target, 
 
 
 def test_metadata_and_lengths_that_no_client_sends_do_no_harm(target: Target, real_plans: list[bytes]) -> None:
-    budget = Budget()
+    budget = Budget(BUDGET_SECONDS)
     names = st.sampled_from(
         ["x-client-version", "x-polars-version", "x-polars-user", "authorization", "x-bin", "grpc-timeout", "te", "x y"]
     )
@@ -269,7 +232,7 @@ def test_metadata_and_lengths_that_no_client_sends_do_no_harm(target: Target, re
 
 
 def test_connections_that_speak_no_grpc_do_no_harm(target: Target) -> None:
-    budget = Budget()
+    budget = Budget(BUDGET_SECONDS)
     frames = st.builds(
         frame, st.integers(0, 12), st.integers(0, 255), st.integers(0, 2**32 - 1), st.binary(max_size=40)
     )
@@ -288,7 +251,7 @@ def test_connections_that_speak_no_grpc_do_no_harm(target: Target) -> None:
 
 
 def test_nobody_registers_as_a_worker_without_the_token(target: Target) -> None:
-    budget = Budget()
+    budget = Budget(BUDGET_SECONDS)
     before = target.cluster.workers
     tokens = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=60)
 

@@ -3,36 +3,20 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
-GUIDE = Path(__file__).resolve().parents[2] / "docs" / "dev-cluster.md"
+import pytest
+
+from tests.wire.sessions import run_session
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
-def test_the_tests_of_the_guide_pass(tmp_path: Path) -> None:
-    blocks = re.findall(r"^```python pytest\n(.*?)^```$", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
-    (tests,) = [block for block in blocks if "def test_" in block]
-    (tmp_path / "conftest.py").write_text("\n".join(block for block in blocks if block is not tests))
-    (tmp_path / "test_guide.py").write_text(tests)
+@pytest.mark.parametrize("page", ["dev-cluster.md", "control-plane.md"])
+def test_the_tests_of_the_guide_pass(tmp_path: Path, page: str) -> None:
+    blocks = re.findall(r"^```python pytest\n(.*?)^```$", (DOCS / page).read_text(), re.MULTILINE | re.DOTALL)
+    tests = [block for block in blocks if "def test_" in block]
 
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            "-c",
-            "/dev/null",
-            "--rootdir",
-            tmp_path,
-            tmp_path,
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    printed = run_session(tmp_path, "\n".join(tests), "\n".join(block for block in blocks if block not in tests))
 
-    assert "1 passed" in done.stdout, done.stdout + done.stderr
+    assert f"{len(tests)} passed" in printed, printed

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -77,8 +80,16 @@ def test_credentials_of_the_process_are_not_handed_on(tmp_path: Path, monkeypatc
     assert environment["MY_OWN"] == "kept"
 
 
+def address_of(url: str) -> tuple[str, int]:
+    """Return host and port."""
+    parts = urlsplit(url)
+    return str(parts.hostname), int(parts.port or 0)
+
+
 def test_a_test_that_uses_the_fixture_has_that_environment(polars_dev_cluster: DevCluster) -> None:
-    current = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+    not_its = ("PYTEST_CURRENT_TEST", "_POLARS_TESTING_SPARE_")
+    current = {name: value for name, value in os.environ.items() if not name.startswith(not_its)}
 
     assert current == {name: value for name, value in polars_dev_cluster.environment.items() if name in current}
-    assert os.environ["POLARS_CLOUD_DOMAIN"].endswith(".invalid")
+    with socket.socket() as probe:
+        assert probe.connect_ex(address_of(os.environ["POLARS_CLOUD_API_ADDR"])) == errno.ECONNREFUSED

@@ -13,7 +13,7 @@ import pytest
 
 from airflow_provider_polars.clients.access import ClusterAccess
 from airflow_provider_polars.clients.probe import probe
-from airflow_provider_polars.dev_cluster.access import make_certificates
+from airflow_provider_polars.dev_cluster.certificates import make_certificates
 from airflow_provider_polars.exceptions import ClusterAccessError, ClusterUnreachableError, ConfigurationError
 from airflow_provider_polars.testing import DevCluster, start_dev_cluster
 from tests.wire.peers import StandInScheduler, full_port, peer, refusing_port, self_signed, serving

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_polars.clients.access import ClusterAccess, ssl_context, system_bundle
-from airflow_provider_polars.dev_cluster.access import make_certificates
+from airflow_provider_polars.dev_cluster.certificates import make_certificates
 from airflow_provider_polars.exceptions import ConfigurationError
 
 SECRET = "a-token-that-nobody-sees"

@@ -87,6 +87,14 @@ def test_files_that_are_no_entry_are_passed_over(place: Path) -> None:
         assert registry.entries() == [good]
 
 
+def test_a_link_in_place_of_the_folder_is_refused(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    place.symlink_to(tmp_path / "mine")
+
+    with pytest.raises(PermissionError, match="belongs to another user"):
+        registry.entries()
+
+
 def test_a_folder_of_another_user_is_refused(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
     place.mkdir()
     owner = os.getuid()

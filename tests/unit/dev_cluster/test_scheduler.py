@@ -318,3 +318,65 @@ def test_a_second_query_waits_until_the_first_one_has_ended(run: Callable[..., N
         assert second.errors == {"scheduler": LOST, "worker-1": LOST}
 
     run(test)
+
+
+@pytest.mark.parametrize(("n_retries", "state"), [(0, FAILED), (1, SCHEDULED)])
+def test_a_scheduler_that_restarts_with_its_memory_treats_what_ran_as_lost_and_keeps_its_queue(
+    run: Callable[..., None], n_retries: int, state: int
+) -> None:
+    async def test(world: World) -> None:
+        (worker,) = world.workers
+        done = await world.submit()
+        world.done(worker, done)
+        ran, queued = await world.submit(with_retries(n_retries)), await world.submit()
+
+        world.scheduler.restart(memory=True)
+
+        assert not world.scheduler.ready.is_set()
+        assert [query.state for query in (done, ran, queued)] == [SUCCESS, state, SCHEDULED]
+        if state == FAILED:
+            error = "ComputeError: the scheduler restarted while it ran the query"
+            assert ran.errors == {"scheduler": error, "worker-1": error}
+        again = world.join("worker-1")
+        world.done(worker, ran)
+        world.scheduler.left(worker)
+        assert again.runs == [queued.id]
+        assert (ran.state, ran.output) == (state, None)
+        world.done(again, queued)
+        assert again.runs == [queued.id, *([] if state == FAILED else [ran.id])]
+
+    run(test)
+
+
+def test_a_scheduler_that_restarts_without_its_memory_knows_no_query(run: Callable[..., None]) -> None:
+    async def test(world: World) -> None:
+        (worker,) = world.workers
+        for _ in range(3):
+            await world.submit(with_retries(3))
+        assert world.scheduler.busy
+
+        world.scheduler.restart(memory=False)
+        world.scheduler.left(worker)
+
+        assert not world.scheduler.busy
+        assert list(world.scheduler.queries) == []
+        assert world.join("worker-1").runs == []
+
+    run(test)
+
+
+def test_a_query_that_is_to_fail_does_not_run(run: Callable[..., None]) -> None:
+    async def test(world: World) -> None:
+        for errors in (["ComputeError: one", "ValueError: two"], []):
+            query = Query(wire.QuerySettings(), HEADER)
+            submitted = asyncio.ensure_future(world.scheduler.submit(query, client_polars="2.0.0", errors=errors))
+            await turns()
+            world.planned(query)
+            await submitted
+
+            assert query.state == FAILED
+            places = ("scheduler", "worker-1", "worker-2")
+            assert query.errors == dict(zip(places, [*errors[:1], *errors], strict=True) if errors else {})
+        assert world.workers[0].runs == []
+
+    run(test)

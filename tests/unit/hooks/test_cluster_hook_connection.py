@@ -16,7 +16,7 @@ from airflow.sdk.log import redact
 from airflow_provider_polars.clients.access import ClusterAccess
 from airflow_provider_polars.compute.cluster import ClusterCompute
 from airflow_provider_polars.compute.local import LocalCompute
-from airflow_provider_polars.dev_cluster.access import make_certificates
+from airflow_provider_polars.dev_cluster.certificates import make_certificates
 from airflow_provider_polars.exceptions import ConfigurationError
 from airflow_provider_polars.get_provider_info import get_provider_info
 from airflow_provider_polars.hooks.cluster import PolarsClusterHook

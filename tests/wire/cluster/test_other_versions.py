@@ -118,7 +118,8 @@ def test_the_oldest_client_is_not_used_where_it_would_send_a_plan_in_clear(
         "VersionMismatchError: TLS to 127.0.0.1 needs polars-cloud 0.9.0 or newer, this worker has 0.6.0. Remove it, "
         "or upgrade the client together with the cluster."
     ]
-    assert [call["call"] for call in cluster.recorder.calls()] == ["GetComputeVersions"]
+    # Versions are asked for meanwhile; the refusal may come before the cluster has heard it.
+    assert {call["call"] for call in cluster.recorder.calls()} <= {"GetComputeVersions"}
 
 
 def test_nothing_that_was_refused_was_submitted(ended: dict[str, Any], other_cluster: DevCluster) -> None:

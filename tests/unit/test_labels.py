@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_polars import ClusterCompute
 from airflow_provider_polars.exceptions import ConfigurationError
-from airflow_provider_polars.query.labels import (
+from airflow_provider_polars.labels import (
     AIRFLOW_LABELS,
     MAX_LABEL_BYTES,
     MAX_LABELS,
