@@ -8,11 +8,10 @@ import json
 import math
 import os
 import secrets
-import signal
 import sys
 from typing import Any
 
-from airflow_provider_polars.dev_cluster import fault_command, registry
+from airflow_provider_polars.dev_cluster import ending, fault_command, registry
 from airflow_provider_polars.dev_cluster.control_plane import command
 from airflow_provider_polars.dev_cluster.settings import (
     DEFAULT_OBSERVATORY_PORT,
@@ -62,13 +61,11 @@ def up(given: argparse.Namespace) -> int:
         deny_anonymous_users="deny_anonymous_users" in options,
         **{name: options[name] for name in ("port", "observatory_port", "workers", "result_ttl") if name in options},
     )
-    return asyncio.run(_run(settings, as_json="json" in options))
+    return asyncio.run(_run(settings, as_json="json" in options, parent=options.get("parent")))
 
 
-async def _run(settings: Settings, *, as_json: bool) -> int:
-    ended = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+async def _run(settings: Settings, *, as_json: bool, parent: int | None) -> int:
+    ended = ending.when_asked(parent)
 
     try:
         from airflow_provider_polars.dev_cluster.pool import WorkersFailedError
@@ -185,6 +182,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--memory-limit-gb", type=_positive(float), help="per worker; a query above it fails")
     run.add_argument("--result-ttl", type=_positive(float), help="seconds to keep ended queries (3600)")
     run.add_argument("--json", action="store_true", help="print one line of JSON instead of a table, once it is ready")
+    run.add_argument("--parent", type=int, help=argparse.SUPPRESS)  # see ending.when_asked
     command.add_options(run, _port, _positive)
     for name, text in (("status", "list the clusters of this user"), ("down", "stop a cluster")):
         commands.add_parser(name, help=text).add_argument("--port", type=_port, default=None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import selectors
 import subprocess
 import sys
@@ -17,13 +18,22 @@ STOP_SECONDS = 15.0
 
 @contextlib.contextmanager
 def dev_cluster_process(*options: str, environment: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-    """Run ``polars-dev-cluster up --json`` until the block ends; it gets what the command prints.
+    """Run ``polars-dev-cluster up --json`` until the block or this process ends; it gets what the command prints.
 
     :raises RuntimeError: if it does not start or does not end as it should; with what it wrote.
     """
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "airflow_provider_polars.dev_cluster", "up", "--json", *options],
+            [
+                sys.executable,
+                "-m",
+                "airflow_provider_polars.dev_cluster",
+                "up",
+                "--json",
+                "--parent",
+                str(os.getpid()),
+                *options,
+            ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=log,

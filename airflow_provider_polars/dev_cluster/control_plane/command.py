@@ -9,13 +9,12 @@ import json
 import math
 import os
 import shlex
-import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_polars.dev_cluster import registry
+from airflow_provider_polars.dev_cluster import ending, registry
 from airflow_provider_polars.dev_cluster.control_plane.settings import (
     DEFAULT_API_PORT,
     DEFAULT_DEV_PORT,
@@ -41,7 +40,7 @@ OPTIONS = {
 }
 """Options of control planes alone, and what the settings call them."""
 
-SHARED = {"command", "control_plane", "json", "python", "workers"}
+SHARED = {"command", "control_plane", "json", "parent", "python", "workers"}
 OTHERWISE_STRONGER = ("POLARS_CLOUD_ACCESS_TOKEN", "POLARS_CLOUD_DEFAULT_ORGANIZATION_ID")
 """Variables of a shell that would lead the client past the account."""
 
@@ -96,13 +95,11 @@ def up(given: Mapping[str, Any]) -> int:
         options["workers"] = given["workers"]
     if "python" in given:
         options["pythons"] = tuple(given["python"])
-    return asyncio.run(_run(ControlPlaneSettings(**options), as_json="json" in given))
+    return asyncio.run(_run(ControlPlaneSettings(**options), as_json="json" in given, parent=given.get("parent")))
 
 
-async def _run(settings: ControlPlaneSettings, *, as_json: bool) -> int:
-    ended = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+async def _run(settings: ControlPlaneSettings, *, as_json: bool, parent: int | None) -> int:
+    ended = ending.when_asked(parent)
     try:
         from airflow_provider_polars.dev_cluster.control_plane.server import (
             CertificatesError,

@@ -234,6 +234,7 @@ async def _python(python: str) -> tuple[str, str]:
     finally:
         with contextlib.suppress(ProcessLookupError):
             asked.kill()
+        await asked.wait()
     if asked.returncode != 0:
         raise InterpreterError(f"{python} has no Polars")
     return version.decode().strip(), python

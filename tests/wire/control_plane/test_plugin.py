@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -12,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from airflow_provider_polars.dev_cluster.registry import started_at
 from airflow_provider_polars.testing import isolated_environment
+from tests.harness.waiting import wait_for
 from tests.wire.sessions import PLUGIN, run_session
 
 START = """
@@ -194,6 +197,27 @@ def test_changing_between_the_fixtures_harms_no_thread_that_reads_the_environmen
     printed = run_session(tmp_path, tests, environment=environment)
 
     assert "61 passed" in printed, printed
+
+
+@pytest.mark.own_cluster
+@pytest.mark.parametrize("start", ["start_control_plane", "start_dev_cluster"])
+def test_nothing_is_left_of_tests_that_were_killed(tmp_path: Path, start: str) -> None:
+    program = f"""
+    import os, signal
+    from airflow_provider_polars.testing import {start}
+
+    with {start}() as started:
+        print(started.pid, flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+
+    killed = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], stdout=subprocess.PIPE, text=True, check=False
+    )
+
+    assert killed.returncode == -signal.SIGKILL
+    pid = int(killed.stdout)
+    wait_for(lambda: started_at(pid) is None or None, 15, lambda: f"{pid} runs", interval=0.05)
 
 
 def test_the_plugin_makes_no_certificate_and_takes_no_port_before_it_is_used() -> None:
