@@ -20,6 +20,17 @@ def test_a_submission_whose_answer_is_lost_fails_the_task_and_is_not_repeated(ta
 
     assert error.startswith(f"ClusterUnreachableError: The cluster at {tasks.cluster.uri} failed a call for the query ")
     assert len(tasks.submitted) == 1
+    assert tasks.stored == []
+
+
+def test_the_next_try_submits_anew_what_nobody_knows_the_id_of(tasks: Tasks) -> None:
+    tasks.cluster.faults.add("SubmitQuery", "drop")
+    failure(tasks.run(frame))
+
+    result = succeeded(tasks.run(frame, try_number=2))
+
+    assert len(tasks.submitted) == 2
+    assert result["query_id"] == tasks.submitted[-1]
 
 
 def test_results_whose_answers_are_lost_are_asked_for_again(tasks: Tasks) -> None:
