@@ -73,7 +73,7 @@ test-matrix: $(PYTHONS:%=test-%)  ## unit and wire tests on PYTHONS, each in an 
 test-oldest: .matrix/oldest/.ready $(DATA)/flights.csv  ## unit tests with the oldest Polars that is supported
 	.matrix/oldest/bin/python -m pytest tests/unit -p no:cacheprovider
 
-test-wire: $(READY)  ## the development cluster: its command, who may call, load, fuzzing, killed workers
+test-wire: $(READY)  ## the development cluster and control plane: their command, who may call, load, fuzzing, killed processes
 	$(BIN)/python -m pytest tests/wire -m own_cluster
 
 test-slow: $(READY)  ## timeouts of the Polars Cloud client, which nothing shortens (3 minutes)

@@ -15,7 +15,7 @@ from airflow_provider_polars.dev_cluster.errors import abort_with
 from airflow_provider_polars.dev_cluster.faults import present_hit
 from airflow_provider_polars.dev_cluster.queries import CANCELED, FAILED, SUCCESS, Query
 from airflow_provider_polars.dev_cluster.recorder import Recorder
-from airflow_provider_polars.dev_cluster.scheduler import PlanRejectedError, Scheduler
+from airflow_provider_polars.dev_cluster.scheduler import ClosedError, PlanRejectedError, Scheduler
 from airflow_provider_polars.protocol import compute_plane_pb2 as wire
 from airflow_provider_polars.protocol.compute_plane_pb2_grpc import ClientServiceServicer
 
@@ -66,6 +66,9 @@ class ClientService(ClientServiceServicer):
         except PlanRejectedError as error:
             self._record("SubmitQuery", context, **received, refused=str(error))
             await abort_with(context, str(error))
+        except ClosedError as error:
+            self._record("SubmitQuery", context, **received, refused=str(error))
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
         self._record("SubmitQuery", context, **received)
         return wire.SubmitQueryResponse(query_id=wire.QueryId(query_id=query.id))
 

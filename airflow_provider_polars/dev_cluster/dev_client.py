@@ -13,15 +13,17 @@ SECONDS = 10.0
 
 
 class DevApiError(Exception):
-    """An answer that is no success; its text is the reason that ``/_dev`` gives."""
+    """An answer that is no success, or none of ``/_dev``; its text is the reason."""
 
 
 @dataclass(frozen=True)
 class DevClient:
     """Sends requests to one address.
 
-    :raises DevApiError: from its methods, for answers that say no.
-    :raises urllib.error.URLError: from its methods, if nothing answers.
+    :raises DevApiError: from its methods, for answers that say no, or are no JSON.
+    :raises OSError: from its methods, if nothing answers; :class:`urllib.error.URLError` where it cannot connect.
+    :raises http.client.HTTPException: from its methods, if what answers does not speak HTTP/1.
+    :raises ValueError: from its methods, for an address or a header that no request can have.
     """
 
     base: str
@@ -56,7 +58,10 @@ class DevClient:
         except urllib.error.HTTPError as error:
             with error:
                 raise DevApiError(_reason(error.read()) or str(error)) from error
-        return json.loads(content) if content else None
+        try:
+            return json.loads(content) if content else None
+        except ValueError:
+            raise DevApiError(f"{self.base} answers, but not with JSON: it is not the address of a /_dev") from None
 
 
 def _reason(content: bytes) -> str | None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import http.client
 import json
 import os
 import sys
-import urllib.error
 from pathlib import Path
 from typing import Any
 
@@ -56,10 +56,18 @@ def run(given: argparse.Namespace) -> int:
     except (DevApiError, _NoServerError) as error:
         print(f"polars-dev-cluster: {error}", file=sys.stderr)
         return 1
-    except urllib.error.URLError as error:
-        print(f"polars-dev-cluster: {given.url or 'the cluster'} does not answer: {error.reason}", file=sys.stderr)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        print(f"polars-dev-cluster: {given.url or 'the cluster'} {_trouble(error)}", file=sys.stderr)
         return 1
     return 0
+
+
+def _trouble(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"does not answer: {getattr(error, 'reason', error)}"
+    if isinstance(error, http.client.HTTPException) and not isinstance(error, http.client.InvalidURL):
+        return "answers, but not in HTTP: give the address of an observatory, and not that of a scheduler"
+    return "cannot be asked: it is no address, or the token has characters that no header can have"  # the text has it
 
 
 def _add(client: DevClient, given: argparse.Namespace) -> None:
@@ -91,6 +99,8 @@ def _client(given: argparse.Namespace) -> DevClient:
     token = given.token or os.environ.get(TOKEN_VARIABLE)
     headers = {"authorization": f"Bearer {token}"} if token else {}
     if given.url is not None:
+        if not given.url.startswith(("http://", "https://")):
+            raise _NoServerError(f"--url is {given.url!r}, but must begin with http:// or https://")
         return DevClient(given.url.rstrip("/"), headers)
     found = [entry for entry in registry.entries() if given.port in (None, entry.port)]
     if not found:

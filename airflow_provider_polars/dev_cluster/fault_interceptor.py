@@ -52,10 +52,10 @@ class FaultInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         """Return the handler of the call, or one that goes wrong."""
         call = handler_call_details.method.rsplit("/", 1)[-1]
         fault = self._faults.hit(call)
-        if fault is None:
+        hit = Hit(fault) if fault is not None else None
+        present_hit.set(hit)  # None too: a server that a call which has hit a fault has started inherits its context
+        if fault is None or hit is None:
             return await continuation(handler_call_details)
-        hit = Hit(fault)
-        present_hit.set(hit)
         handler = await continuation(handler_call_details)
         if handler is None:
             return handler

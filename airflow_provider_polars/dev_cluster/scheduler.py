@@ -35,6 +35,10 @@ class PlanRejectedError(Exception):
     """A plan that cannot run; its text is ``TypeName: message``, of an exception of Polars or Python."""
 
 
+class ClosedError(Exception):
+    """A scheduler that takes no query any more; the text says why, as ``TypeName: message``."""
+
+
 class Scheduler:
     """Takes queries in, gives them to workers by priority and then by age, and knows how they ended.
 
@@ -60,13 +64,17 @@ class Scheduler:
         self._order = itertools.count()
         self._planning: dict[str, asyncio.Future[dict[str, Any] | None]] = {}
         self._planned = 0.0
+        self._closed: str | None = None
 
     async def submit(self, query: Query, *, client_polars: str, errors: Sequence[str] | None = None) -> None:
         """Check a plan and put its query into the queue.
 
         :param errors: it is not to run, but to fail with these, which may be none.
         :raises PlanRejectedError: for a plan that cannot run.
+        :raises ClosedError: if it takes no query any more.
         """
+        if self._closed is not None:
+            raise ClosedError(self._closed)
         if query.settings.engine not in wire.Engine.values():
             raise PlanRejectedError(f"InvalidOperationError: this cluster has no engine {query.settings.engine}")
         await self.ready.wait()
@@ -76,6 +84,8 @@ class Scheduler:
                 raise PlanRejectedError(answer["error"])
             query.plans = Plans(**{field.name: answer[field.name] for field in fields(Plans)})
             query.planned = time.time()
+        if self._closed is not None:
+            raise ClosedError(self._closed)
         self.queries.add(query)
         if errors is not None:
             places = {f"worker-{index + 1}": error for index, error in enumerate(errors)}
@@ -88,9 +98,21 @@ class Scheduler:
 
     def cancel(self, query: Query) -> None:
         """End a query that has not ended; one that runs loses its worker."""
+        self._stop(query, CANCELED)
+
+    def close(self, error: str) -> None:
+        """Take no query any more, and let those that have not ended fail; what they have done can be asked for.
+
+        :param error: why, ``TypeName: message``.
+        """
+        self._closed, self._waiting = error, []
+        for query in self.queries:
+            self._stop(query, FAILED, {"scheduler": error})
+
+    def _stop(self, query: Query, state: int, errors: dict[str, str] | None = None) -> None:
         if query.ended.is_set():
             return
-        query.end(CANCELED)
+        query.end(state, errors=errors)
         for name in query.workers[:1]:
             worker = self.workers.get(name)
             if worker is not None and worker.query_id == query.id:

@@ -12,14 +12,14 @@ import grpc
 from airflow_provider_polars.dev_cluster import connections
 from airflow_provider_polars.dev_cluster.worker.frames import CHANNEL_OPTIONS
 
-SERVER_OPTIONS = [
-    *CHANNEL_OPTIONS,
+CONNECTION_OPTIONS = [
     # Without these two, the server hangs up on clients, which send a ping every 20 s while a call is open.
     ("grpc.http2.min_ping_interval_without_data_ms", 1000),
     ("grpc.http2.max_ping_strikes", 0),
     # A second cluster on the same port is to be refused, not given a half of the calls.
     ("grpc.so_reuseport", 0),
 ]
+SERVER_OPTIONS = [*CHANNEL_OPTIONS, *CONNECTION_OPTIONS]
 
 
 class PortInUseError(Exception):

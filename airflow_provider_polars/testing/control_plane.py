@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import ssl
 import tempfile
+import urllib.parse
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_polars.dev_cluster.dev_client import DevClient
+from airflow_provider_polars.dev_cluster.dev_client import DevApiError, DevClient
 from airflow_provider_polars.testing.environment import isolated_environment
 from airflow_provider_polars.testing.faults import Faults
 from airflow_provider_polars.testing.process import dev_cluster_process
 from airflow_provider_polars.testing.recorder import Recorder
 
 POST_SECONDS = 60.0
+SIGN_IN_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,7 @@ class ControlPlane:
             "POLARS_CLOUD_CLIENT_ID": self.account.id,
             "POLARS_CLOUD_CLIENT_SECRET": self.account.secret,
             "POLARS_CLOUD_DEFAULT_WORKSPACE_ID": self.workspace.id,
+            "SSL_CERT_FILE": facts["environment"]["SSL_CERT_FILE"],
         }
         """Variables for processes that a test starts: they lead here, and to no real service."""
 
@@ -120,6 +126,25 @@ class ControlPlane:
         """Have the tokens that were issued be refused as revoked; those of all accounts by default."""
         self.post("/_dev/tokens", {"reason": "revoked", "account_id": account and account.id})
 
+    def access_token(self, account: ServiceAccount | None = None) -> str:
+        """Sign in at the token endpoint, and return a token that is good for ``--token-seconds``.
+
+        For ``POLARS_CLOUD_ACCESS_TOKEN``: clients with it need no TLS. The recorder has the call, as ``POST token``.
+
+        :param account: that of the environment by default.
+        :raises OSError: if the endpoint refuses, or is shut.
+        """
+        from airflow_provider_polars.dev_cluster.control_plane.token_service import NAME_ENDING, PATH
+
+        account = account or self.account
+        form = {"grant_type": "password", "username": account.id + NAME_ENDING, "password": account.secret}
+        host = self.environment["POLARS_CLOUD_DOMAIN"].rpartition("@")[2]
+        trust = urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=str(self.authority)))
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), trust)
+        data = urllib.parse.urlencode(form).encode()
+        with opener.open(f"https://{host}{PATH}", data, timeout=SIGN_IN_SECONDS) as answer:
+            return str(json.load(answer)["access_token"])
+
     def shut(self, port: str) -> None:
         """Refuse connections to ``api`` or ``token``, and reset those that are open."""
         self.post("/_dev/ports", {"port": port, "open": False})
@@ -139,6 +164,16 @@ class ControlPlane:
     def restart(self, instance_id: str, *, memory: bool = True, seconds: float = 0.0) -> None:
         """Restart the scheduler of an instance, with or without its memory of queries."""
         self.post(f"/instances/{instance_id}/_dev/restart", {"memory": memory, "seconds": seconds})
+
+    def tell_version(self, instance_id: str, polars: str | None) -> None:
+        """Have clients that ask an instance be told another version of Polars; None is the true one.
+
+        :raises ValueError: for an empty one.
+        """
+        try:
+            self.post(f"/instances/{instance_id}/_dev/versions", {"polars": polars})
+        except DevApiError as error:
+            raise ValueError(str(error)) from None
 
     def kill_worker(self, instance_id: str, name: str = "worker-1") -> None:
         """End a worker of an instance."""
@@ -176,7 +211,4 @@ def start_control_plane(*options: str, home: Path | None = None) -> Iterator[Con
         environment = isolated_environment(home)
         ports = [text for name in ("api", "token", "dev") for text in (f"--{name}-port", "0")]
         facts = stack.enter_context(dev_cluster_process("--control-plane", *ports, *options, environment=environment))
-        plane = ControlPlane(facts, environment)
-        if "--certificates" not in options:
-            plane.environment["SSL_CERT_FILE"] = facts["environment"]["SSL_CERT_FILE"]
-        yield plane
+        yield ControlPlane(facts, environment)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+CANCELS = ("CancelQuery", "POST workspace/*/query/*/cancel")
+"""On a cluster, and on a control plane."""
+
 
 class Recorder:
     """What a cluster or a control plane has received since the test began.
@@ -34,8 +37,8 @@ class Recorder:
 
     @property
     def cancels(self) -> list[dict[str, Any]]:
-        """Cancels that were asked for."""
-        return self.calls("CancelQuery")
+        """Cancels that were asked for, those that were refused included; ``query_id`` says of which query."""
+        return [call for call in self.calls() if call["call"] in CANCELS]
 
     def forget(self) -> None:
         """Begin anew."""

@@ -9,7 +9,7 @@ import pytest
 
 from airflow_provider_polars.testing import DevCluster
 from tests.wire.command import ANY_PORTS, Shell
-from tests.wire.peers import refusing_port
+from tests.wire.peers import peer, refusing_port
 
 FRAME = pl.LazyFrame({"a": [1, 2, 3]})
 ONE_WORKER = (*ANY_PORTS, "--json", "--workers", "1")
@@ -100,6 +100,51 @@ def test_a_cluster_that_does_not_answer_is_named(shell: Shell) -> None:
     assert (
         ended.stderr == f"polars-dev-cluster: http://127.0.0.1:{port} does not answer: [Errno 111] Connection refused\n"
     )
+
+
+@pytest.mark.parametrize("url", ["localhost", "localhost:3001", "127.0.0.1:3001", ""])
+def test_a_url_without_its_scheme_is_refused(shell: Shell, url: str) -> None:
+    ended = shell.run("fault", "list", "--url", url)
+
+    complaint = f"polars-dev-cluster: --url is {url!r}, but must begin with http:// or https://\n"
+    assert (ended.returncode, ended.stderr) == (1, complaint)
+
+
+def test_the_port_of_a_scheduler_is_no_address_of_faults(polars_dev_cluster: DevCluster, shell: Shell) -> None:
+    ended = shell.run("fault", "list", "--url", polars_dev_cluster.uri)
+
+    complaint = f"polars-dev-cluster: {polars_dev_cluster.uri} answers, but not in HTTP: give the address of an"
+    assert (ended.returncode, ended.stderr[: len(complaint)]) == (1, complaint)
+
+
+@pytest.mark.parametrize(
+    ("says", "complaint"),
+    [
+        (b"", "does not answer: Remote end closed connection without response"),
+        (b"HTTP/1.1 200 OK\r\n\r\n<html>", "answers, but not with JSON: it is not the address of a /_dev"),
+    ],
+)
+def test_what_is_no_cluster_is_named(shell: Shell, says: bytes, complaint: str) -> None:
+    with peer(says, hangs_up=True) as (host, port):
+        ended = shell.run("fault", "list", "--url", f"http://{host}:{port}")
+
+    assert (ended.returncode, ended.stderr) == (1, f"polars-dev-cluster: http://{host}:{port} {complaint}\n")
+
+
+@pytest.mark.own_cluster
+def test_a_server_that_says_nothing_is_not_waited_for_longer_than_10_s(shell: Shell) -> None:
+    with peer() as (host, port):
+        ended = shell.run("fault", "list", "--url", f"http://{host}:{port}")
+
+    complaint = f"polars-dev-cluster: http://{host}:{port} does not answer: timed out\n"
+    assert (ended.returncode, ended.stderr) == (1, complaint)
+
+
+def test_a_token_that_no_header_can_have_is_not_shown(polars_dev_cluster: DevCluster, shell: Shell) -> None:
+    ended = shell.run("fault", "list", "--url", polars_dev_cluster.observatory, "--token", "first\nsecond")
+
+    assert (ended.returncode, "the token has characters that no header can have" in ended.stderr) == (1, True)
+    assert "second" not in ended.stderr
 
 
 def test_no_cluster_is_up(shell: Shell) -> None:

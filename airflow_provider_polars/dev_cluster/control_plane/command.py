@@ -158,6 +158,7 @@ def _facts(plane: ControlPlane) -> dict[str, Any]:
             {
                 "id": account.id,
                 "secret": account.secret,
+                "access_token": plane.tokens.issue(account.id),
                 "workspace": {"id": account.workspace.id, "name": account.workspace.name},
             }
             for account in accounts

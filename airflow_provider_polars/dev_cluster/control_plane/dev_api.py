@@ -102,10 +102,10 @@ def application(plane: ControlPlane) -> Starlette:
         return Response(status_code=HTTPStatus.NO_CONTENT)
 
     async def of_cluster(scope: Scope, receive: Receive, send: Send) -> None:
-        cluster = plane.instances.find(scope["path_params"]["instance"]).cluster
-        if cluster is None:
+        app = plane.instances.find(scope["path_params"]["instance"]).dev_api
+        if app is None:
             raise ApiError(HTTPStatus.CONFLICT, "the instance is not up")
-        await Starlette(routes=cluster_dev_api.routes(cluster))(scope, receive, send)
+        await app(scope, receive, send)
 
     routes = [
         ("GET", "/_dev/status", status),

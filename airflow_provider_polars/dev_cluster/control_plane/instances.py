@@ -9,14 +9,18 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+from starlette.applications import Starlette
+
+from airflow_provider_polars.dev_cluster import dev_api
 from airflow_provider_polars.dev_cluster.control_plane.accounts import ServiceAccount, timestamp
 from airflow_provider_polars.dev_cluster.control_plane.answers import ApiError
 from airflow_provider_polars.dev_cluster.control_plane.older_clients import public_address
 from airflow_provider_polars.dev_cluster.control_plane.orders import Order
 from airflow_provider_polars.dev_cluster.control_plane.settings import ControlPlaneSettings
 from airflow_provider_polars.dev_cluster.queries import FAILED, Query
+from airflow_provider_polars.dev_cluster.scheduler import ClosedError, Scheduler
 from airflow_provider_polars.dev_cluster.server import Cluster, address, running
-from airflow_provider_polars.dev_cluster.settings import Settings
+from airflow_provider_polars.dev_cluster.settings import LOOPBACK, Settings
 
 STARTING, IDLE, RUNNING, STOPPING, STOPPED, LOST = "Starting", "Idle", "Running", "Stopping", "Stopped", "Failed"
 READY = (IDLE, RUNNING)
@@ -53,6 +57,9 @@ class Instance:
         self.stop_asked: float | None = None
         self.termination: dict[str, Any] | None = None
         self.cluster: Cluster | None = None
+        self.dev_api: Starlette | None = None
+        """Answers ``/_dev`` of the cluster; it keeps the restarts that it has begun."""
+
         self._settings = settings
         self._python = python
         self._admits = admits
@@ -99,12 +106,13 @@ class Instance:
         if self.state not in LIVE:
             raise ApiError(400, f"the compute cluster is {self.state.lower()} already")
         self._terminate(STOPPING, reason, message)
+        if self.cluster is not None:
+            self.cluster.scheduler.close(self._end_of_queries)
 
     def die(self, message: str) -> None:
         """End at once, as a machine that is lost."""
         if self.state in (*LIVE, STOPPING):
             self._terminate(LOST, "Failed", message)
-            self._end_queries(self._queries)
             self._hurry.set()
 
     def end(self) -> None:
@@ -120,16 +128,30 @@ class Instance:
         :raises PlanRejectedError: for a plan that cannot run.
         """
         self._queries.append(query)
-        await self._up.wait()
-        if self.cluster is not None and not query.ended.is_set():
-            submission = asyncio.ensure_future(
-                self.cluster.scheduler.submit(query, client_polars=client_polars, errors=errors)
-            )
-            await asyncio.wait([submission, self._task], return_when=asyncio.FIRST_COMPLETED)
-            if not submission.cancel():
-                submission.result()
+        try:
+            await self._up.wait()
+            if self.cluster is not None and not query.ended.is_set():
+                await self._hand_over(query, self.cluster.scheduler, client_polars, errors)
+        except BaseException:  # a plan that cannot run, or a caller that has hung up
+            self._queries.remove(query)
+            raise
         if self._phase not in LIVE:
             self._end_queries([query])
+
+    async def _hand_over(
+        self, query: Query, scheduler: Scheduler, client_polars: str, errors: Sequence[str] | None
+    ) -> None:
+        submission = asyncio.ensure_future(scheduler.submit(query, client_polars=client_polars, errors=errors))
+        try:
+            await asyncio.wait([submission, self._task], return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            scheduler.cancel(query)
+            raise
+        finally:
+            submission.cancel()
+        if submission.done():
+            with contextlib.suppress(ClosedError):
+                submission.result()
 
     async def ended(self) -> None:
         """Wait until nothing of it is left."""
@@ -143,6 +165,7 @@ class Instance:
             "termination_time": timestamp(),
             "termination_message": message,
         }
+        self._end_queries(self._queries)
         if not self._ending.done():
             self._ending.set_result(None)
 
@@ -152,7 +175,7 @@ class Instance:
         except Exception as error:
             self.die(str(error) or repr(error))
         finally:
-            self.cluster = None
+            self.cluster = self.dev_api = None
             if self._phase == STOPPING:
                 self._phase = STOPPED
             self._end_queries(self._queries)
@@ -168,11 +191,10 @@ class Instance:
                 self.die(self._failure)
             elif self._phase == STARTING and cluster is not None:
                 self.cluster, self.ready_at, self._phase = cluster, time.time(), IDLE
+                self.dev_api = Starlette(routes=dev_api.routes(cluster))
                 self._up.set()
                 await self._watch(cluster)
             if self._phase == STOPPING:
-                if cluster is not None:
-                    self._end_queries(cluster.scheduler.queries)
                 with contextlib.suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(self._hurry.wait(), self._settings.stopping_seconds)
 
@@ -193,11 +215,15 @@ class Instance:
 
     def _end_queries(self, queries: Iterable[Query]) -> None:
         for query in queries:
-            query.end(FAILED, errors={"scheduler": f"ComputeError: the compute cluster {self.id} has ended"})
+            query.end(FAILED, errors={"scheduler": self._end_of_queries})
+
+    @property
+    def _end_of_queries(self) -> str:
+        return f"ComputeError: the compute cluster {self.id} has ended"
 
     def _cluster_settings(self) -> Settings:
         return Settings(
-            host=self._settings.host,
+            host=LOOPBACK,
             port=0,
             observatory_port=0,
             workers=self.order.cluster_size * self._settings.workers,
@@ -226,19 +252,18 @@ class Instance:
     def public_info(self, client_version: str) -> dict[str, Any]:
         """Return where direct mode finds it.
 
-        :raises ApiError: 409 while it has no address, 404 in proxy mode.
+        :raises ApiError: 409 while it takes no query, 404 in proxy mode.
         """
         if self.order.mode != "Direct":
             raise ApiError(404, "a compute cluster in proxy mode has no public address")
-        if self.cluster is None or self.cluster.authority is None:
+        if self.state not in READY or self.cluster is None or self.cluster.authority is None:
             raise ApiError(409, f"the compute cluster is {self.state.lower()}")
-        host = self._settings.host
         return {
             "cluster_id": self.id,
-            "public_address": public_address(host, self.cluster.port, client_version),
+            "public_address": public_address(LOOPBACK, self.cluster.port, client_version),
             "public_server_key": self.cluster.authority.read_text(),
-            "scheduler": {"address": address(host, self.cluster.port)},
-            "observatory": {"address": address(host, self.cluster.observatory_port)},
+            "scheduler": {"address": address(LOOPBACK, self.cluster.port)},
+            "observatory": {"address": address(LOOPBACK, self.cluster.observatory_port)},
         }
 
     def nodes(self) -> list[dict[str, Any]]:
@@ -246,7 +271,7 @@ class Instance:
         specs = self.order.specs
         node = {
             "cluster_id": self.id,
-            "private_address": self._settings.host,
+            "private_address": LOOPBACK,
             "cpus": specs.cpus if specs else None,
             "memory_mb": specs.ram_gb * 1024 if specs else None,
             "storage_mb": self.order.storage * 1024 if self.order.storage else None,

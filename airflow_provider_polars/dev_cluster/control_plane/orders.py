@@ -70,17 +70,8 @@ class Order(msgspec.Struct, kw_only=True):
 
     def check(self) -> None:
         """Raise :class:`ApiError` 422 for what no instance can be."""
-        wrong: dict[str, list[str]] = {}
-        if (self.specs is None) == (self.instance_type is None):
-            wrong["specs"] = ["give either specs or instance_type"]
-        if self.specs is not None and not all(1 <= size <= LARGEST for size in (self.specs.cpus, self.specs.ram_gb)):
-            wrong["specs"] = [f"cpus and ram_gb are between 1 and {LARGEST}"]
-        for name in ("storage", "big_instance_storage"):
-            size = getattr(self, name)
-            if size is not None and not 1 <= size <= LARGEST:
-                wrong[name] = [f"between 1 and {LARGEST}"]
-        if not 1 <= self.cluster_size <= LARGEST_CLUSTER:
-            wrong["cluster_size"] = [f"between 1 and {LARGEST_CLUSTER}: each node is a process here, or more"]
+        storage = {"storage": self.storage, "big_instance_storage": self.big_instance_storage}
+        wrong = _wrong_machine("specs", self.specs, self.instance_type) | _wrong_sizes(self.cluster_size, storage)
         if self.idle_timeout_mins is not None and self.idle_timeout_mins < SHORTEST_IDLE_TIMEOUT:
             wrong["idle_timeout_mins"] = [f"at least {SHORTEST_IDLE_TIMEOUT}"]
         if any(not name or "=" in name or "\0" in name + value for name, value in self.env_vars.items()):
@@ -151,6 +142,28 @@ class ClusterDefaults(msgspec.Struct):
     storage: int | None = None
 
     def check(self) -> None:
-        """Raise :class:`ApiError` 422 for no machine, or two."""
-        if (self.instance_specs.specs is None) == (self.instance_specs.instance_type is None):
-            raise ApiError(422, "the request is not valid", {"instance_specs": ["give either specs or instance_type"]})
+        """Raise :class:`ApiError` 422 for what no instance can be."""
+        machine = self.instance_specs
+        wrong = _wrong_machine("instance_specs", machine.specs, machine.instance_type)
+        wrong |= _wrong_sizes(self.cluster_size, {"storage": self.storage})
+        if wrong:
+            raise ApiError(422, "the request is not valid", wrong)
+
+
+def _wrong_machine(name: str, specs: Specs | None, instance_type: InstanceType | None) -> dict[str, list[str]]:
+    if (specs is None) == (instance_type is None):
+        return {name: ["give either specs or instance_type"]}
+    if specs is not None and not all(1 <= size <= LARGEST for size in (specs.cpus, specs.ram_gb)):
+        return {name: [f"cpus and ram_gb are between 1 and {LARGEST}"]}
+    return {}
+
+
+def _wrong_sizes(cluster_size: int, storage: dict[str, int | None]) -> dict[str, list[str]]:
+    wrong = {
+        name: [f"between 1 and {LARGEST}"]
+        for name, size in storage.items()
+        if size is not None and not 1 <= size <= LARGEST
+    }
+    if not 1 <= cluster_size <= LARGEST_CLUSTER:
+        wrong["cluster_size"] = [f"between 1 and {LARGEST_CLUSTER}: each node is a process here, or more"]
+    return wrong

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, NoReturn
 
 import grpc
 
@@ -44,16 +44,17 @@ class ProxyService(ClientServiceServicer):
 
     async def SubmitQuery(self, request: wire.SubmitQueryRequest, context: Any) -> wire.SubmitQueryResponse:
         """Check a query, and give it to its instance."""
-        account, headers = await self._account(context), dict(context.invocation_metadata())
-        compute_id = request.compute_id.compute_id
+        compute_id, headers = request.compute_id.compute_id[:36], dict(context.invocation_metadata())
+        asked = {"compute_id": compute_id}
+        account = await self._account("SubmitQuery", context, asked)
         try:
-            instance = self._instances.get(account.workspace.id, compute_id)
+            instance = self._instances.get(account.workspace.id, request.compute_id.compute_id)
         except ApiError as error:
-            await context.abort(grpc.StatusCode.NOT_FOUND, str(error))
-            raise
+            await self._refuse("SubmitQuery", context, grpc.StatusCode.NOT_FOUND, str(error), asked)
         if instance.order.mode != "Proxy" or instance.state not in LIVE:
             state = "in direct mode" if instance.order.mode != "Proxy" else instance.state.lower()
-            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, f"the compute cluster {compute_id} is {state}")
+            reason = f"the compute cluster {compute_id} is {state}"
+            await self._refuse("SubmitQuery", context, grpc.StatusCode.FAILED_PRECONDITION, reason, asked)
         info = compute_wire.QueryInfo(labels=request.query_info.labels, lineage=request.query_info.lineage)
         settings = settings_of(request.settings, headers.get("x-client-version", ""))
         query = Query(settings, request.plan, headers.get("x-polars-user", ""), info)
@@ -66,22 +67,22 @@ class ProxyService(ClientServiceServicer):
             else:
                 await submission
         except PlanRejectedError as error:
-            self._record("SubmitQuery", context, compute_id=compute_id, refused=str(error))
+            self._record("SubmitQuery", context, **asked, refused=str(error))
             await abort_with(context, str(error))
         self._queries.add(ProxiedQuery(query, instance, account.id))
         labels = [label.name for label in info.labels]
-        self._record("SubmitQuery", context, compute_id=compute_id, query_id=query.id, labels=labels)
+        self._record("SubmitQuery", context, **asked, query_id=query.id, labels=labels)
         return wire.SubmitQueryResponse(query_id=compute_wire.QueryId(query_id=query.id))
 
     async def GetQueryResult(self, request: compute_wire.QueryRequest, context: Any) -> wire.GetQueryResultResponse:
         """Say how a query ended."""
-        account, query_id = await self._account(context), request.query_id.query_id
-        self._record("GetQueryResult", context, query_id=query_id[:36])
+        asked = {"query_id": request.query_id.query_id[:36]}
+        account = await self._account("GetQueryResult", context, asked)
         try:
-            found = self._queries.get(account.workspace.id, query_id)
+            found = self._queries.get(account.workspace.id, request.query_id.query_id)
         except ApiError as error:
-            await context.abort(grpc.StatusCode.NOT_FOUND, str(error))
-            raise
+            await self._refuse("GetQueryResult", context, grpc.StatusCode.NOT_FOUND, str(error), asked)
+        self._record("GetQueryResult", context, **asked)
         return wire.GetQueryResultResponse(result=result_of(found.query))
 
     def _queue(self, query: Query, submission: Coroutine[Any, Any, None]) -> None:
@@ -95,13 +96,20 @@ class ProxyService(ClientServiceServicer):
         self._queued.add(task)
         task.add_done_callback(self._queued.discard)
 
-    async def _account(self, context: Any) -> ServiceAccount:
+    async def _account(self, call: str, context: Any, asked: dict[str, str]) -> ServiceAccount:
         header = dict(context.invocation_metadata()).get("authorization")
         try:
             return self._directory.accounts[self._tokens.bearer(header)]
         except (TokenRefusedError, LookupError) as error:
-            await context.abort(grpc.StatusCode.UNAUTHENTICATED, f"Authentication failed: {error}")
-            raise
+            reason = f"Authentication failed: {error}"
+            await self._refuse(call, context, grpc.StatusCode.UNAUTHENTICATED, reason, asked)
+
+    async def _refuse(
+        self, call: str, context: Any, status: grpc.StatusCode, reason: str, asked: dict[str, str]
+    ) -> NoReturn:
+        self._record(call, context, **asked, refused=reason)
+        await context.abort(status, reason)
+        raise AssertionError
 
     def _record(self, call: str, context: Any, **details: Any) -> None:
         self._recorder.add(call, context.invocation_metadata(), **details)

@@ -175,6 +175,8 @@ def application(
                 return answer(error.body, error.status)
             finally:
                 details = {"refused": refused} if refused else {}
+                if "query" in request.path_params:
+                    details["query_id"] = request.path_params["query"][:36]
                 recorder.add(scope_name(request.scope), request.headers.items(), **details)
 
         return endpoint

@@ -33,16 +33,15 @@ from airflow_provider_polars.dev_cluster.own_host import OwnHostOnly
 from airflow_provider_polars.dev_cluster.recorder import Recorder
 from airflow_provider_polars.dev_cluster.registry import working_folder
 from airflow_provider_polars.dev_cluster.rest_server import serving
-from airflow_provider_polars.dev_cluster.scheduler_port import SERVER_OPTIONS, address, bind, listen
+from airflow_provider_polars.dev_cluster.scheduler_port import CONNECTION_OPTIONS, address, bind, listen
 from airflow_provider_polars.dev_cluster.settings import LOOPBACK
-from airflow_provider_polars.dev_cluster.worker.frames import CHANNEL_OPTIONS
 from airflow_provider_polars.protocol.control_plane_pb2_grpc import add_ClientServiceServicer_to_server
 
 ASK_SECONDS = 30.0
 LARGEST_MESSAGE = 20 * 2**20
 """Bytes; plans have at most 10 MiB by the rules of the client."""
 
-PROXY_OPTIONS = [*SERVER_OPTIONS[len(CHANNEL_OPTIONS) :], ("grpc.max_receive_message_length", LARGEST_MESSAGE)]
+PROXY_OPTIONS = [*CONNECTION_OPTIONS, ("grpc.max_receive_message_length", LARGEST_MESSAGE)]
 ASK_VERSION = "import importlib.metadata as m; print(m.version('polars'))"
 
 
@@ -87,17 +86,17 @@ class ControlPlane:
     @property
     def api(self) -> str:
         """Address for ``POLARS_CLOUD_API_ADDR``."""
-        return f"http://{address(self.settings.host, self.fronts['api'].port)}"
+        return f"http://{address(LOOPBACK, self.fronts['api'].port)}"
 
     @property
     def domain(self) -> str:
         """Value for ``POLARS_CLOUD_DOMAIN``: what comes before ``@`` becomes the user of the token's URL."""
-        return f"development@{address(self.settings.host, self.fronts['token'].port)}"
+        return f"development@{address(LOOPBACK, self.fronts['token'].port)}"
 
     @property
     def dev(self) -> str:
         """Address of ``/_dev``."""
-        return f"http://{address(self.settings.host, self.dev_port)}"
+        return f"http://{address(LOOPBACK, self.dev_port)}"
 
     async def reset(self) -> None:
         """Stop all instances and forget all but the accounts, as for the next test; tokens are good again."""
@@ -130,7 +129,7 @@ async def running(settings: ControlPlaneSettings) -> AsyncIterator[ControlPlane]
         authority, certificate, key = _certificates(settings, folder)
         trusted = write_bundle(authority, folder)
         api, token, dev = (
-            stack.enter_context(hold(settings.host, port))
+            stack.enter_context(hold(LOOPBACK, port))
             for hold, port in ((bind, settings.api_port), (bind, settings.token_port), (listen, settings.dev_port))
         )
         inner_rest, inner_token = (stack.enter_context(listen(LOOPBACK, 0)) for _ in range(2))
@@ -198,7 +197,7 @@ async def running(settings: ControlPlaneSettings) -> AsyncIterator[ControlPlane]
 
 def _certificates(settings: ControlPlaneSettings, folder: Path) -> tuple[Path, Path, Path]:
     if settings.certificates is None:
-        return make_certificates(folder, settings.host)
+        return make_certificates(folder, LOOPBACK)
     given = settings.certificates
     files = given / "ca.pem", given / "server.pem", given / "server.key"
     for file in files:
@@ -210,17 +209,17 @@ def _certificates(settings: ControlPlaneSettings, folder: Path) -> tuple[Path, P
 async def _pythons(interpreters: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for interpreter in interpreters:
-        version, _ = await _python(interpreter)
+        version = await _version(interpreter)
         if version in found:
             raise InterpreterError(f"{found[version]} and {interpreter} both have Polars {version}: give one of them")
         found[version] = interpreter
     return found
 
 
-async def _python(python: str) -> tuple[str, str]:
-    """Return the version of the Polars of an interpreter, and its path."""
+async def _version(python: str) -> str:
+    """Return the version of the Polars of an interpreter."""
     if python == sys.executable:
-        return importlib.metadata.version("polars"), python
+        return importlib.metadata.version("polars")
     try:
         asked = await asyncio.create_subprocess_exec(
             python, "-c", ASK_VERSION, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
@@ -237,7 +236,7 @@ async def _python(python: str) -> tuple[str, str]:
         await asked.wait()
     if asked.returncode != 0:
         raise InterpreterError(f"{python} has no Polars")
-    return version.decode().strip(), python
+    return version.decode().strip()
 
 
 def _port(listening: socket.socket) -> int:

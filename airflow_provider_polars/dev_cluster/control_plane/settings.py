@@ -6,8 +6,6 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from airflow_provider_polars.dev_cluster.settings import LOOPBACK
-
 DEFAULT_API_PORT = 5061
 DEFAULT_TOKEN_PORT = 5062
 DEFAULT_DEV_PORT = 5063
@@ -49,5 +47,3 @@ class ControlPlaneSettings:
 
     max_vcpus: int | None = None
     """That the instances of a workspace may have together; None is no limit."""
-
-    host: str = LOOPBACK

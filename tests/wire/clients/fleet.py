@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import ssl
 import subprocess
 import sys
-import urllib.parse
-import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -101,18 +97,7 @@ class _Probe:
 
 
 def _environment(plane: ControlPlane) -> dict[str, str]:
-    return plane.environment | {"POLARS_CLOUD_ACCESS_TOKEN": _token(plane)}
-
-
-def _token(plane: ControlPlane) -> str:
-    """Sign in as the account of the environment, for clients that do not trust the stand-in's certificate."""
-    host = plane.environment["POLARS_CLOUD_DOMAIN"].rpartition("@")[2]
-    form = {"grant_type": "password", "username": f"{plane.account.id}@sa.cloud.pola.rs"}
-    body = urllib.parse.urlencode(form | {"password": plane.account.secret}).encode()
-    trust = urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=os.fspath(plane.authority)))
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), trust)
-    with opener.open(f"https://{host}/realms/Polars/protocol/openid-connect/token", body, timeout=60) as answer:
-        return str(json.load(answer)["access_token"])
+    return plane.environment | {"POLARS_CLOUD_ACCESS_TOKEN": plane.access_token()}
 
 
 def _port(uri: str) -> int:

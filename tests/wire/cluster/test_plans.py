@@ -166,7 +166,7 @@ def test_a_package_that_the_cluster_lacks_is_named(
         )
 
 
-@pytest.mark.parametrize("other", [(1, 12, 1), (1, 11, 200)])
+@pytest.mark.parametrize("other", [(1, 14, 1), (1, 11, 200)])
 def test_a_function_of_another_python_is_refused_with_both_versions(
     run: Run, polars_dev_cluster: DevCluster, monkeypatch: pytest.MonkeyPatch, other: tuple[int, ...]
 ) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from airflow_provider_polars.dev_cluster.registry import started_at
 from tests.harness.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -97,5 +98,5 @@ def refuses(port: int) -> bool:
 
 
 def alive(pids: list[int]) -> list[int]:
-    """Return which of the processes are in the process table."""
-    return [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+    """Return which of the processes run; those that only wait to be reaped do not."""
+    return [pid for pid in pids if started_at(pid) is not None]

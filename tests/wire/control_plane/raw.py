@@ -43,7 +43,7 @@ class Caller:
     def __init__(self, plane: ControlPlane, account: ServiceAccount | None = None) -> None:
         self.plane = plane
         self.account = account or plane.account
-        self.token = token_of(plane, self.account)
+        self.token = plane.access_token(self.account)
         self._client = httpx.Client(base_url=f"{plane.api}/api/v1/", trust_env=False, timeout=SECONDS)
 
     def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
@@ -57,12 +57,6 @@ class Caller:
         answer = self.ask("POST", "W/compute/start", json=order(**fields))
         assert answer.status_code == 200, answer.text
         return str(answer.json()["id"])
-
-
-def token_of(plane: ControlPlane, account: ServiceAccount) -> str:
-    """Sign in, and return the access token."""
-    form = {"grant_type": "password", "username": f"{account.id}@sa.cloud.pola.rs", "password": account.secret}
-    return str(post_form(plane, data=form).json()["access_token"])
 
 
 def post_form(plane: ControlPlane, **content: Any) -> httpx.Response:

@@ -23,7 +23,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_polars.dev_cluster.control_plane import orders
+from airflow_provider_polars.dev_cluster.control_plane import orders, rest
 from airflow_provider_polars.protocol import compute_plane_pb2 as compute_wire
 from airflow_provider_polars.protocol import control_plane_pb2 as wire
 from tests.wire.command import Shell, Up
@@ -34,7 +34,9 @@ from tests.wire.fuzzing import PREFACE, Budget, exchange, frame, messages, repea
 pytestmark = pytest.mark.own_cluster
 
 UP = ("--control-plane", "--api-port", "0", "--token-port", "0", "--dev-port", "0", "--json", "--max-vcpus", "1")
-BUDGET_SECONDS = 7.0
+BUDGET_SECONDS = 10.0
+"""Of each of the six tests."""
+
 SECONDS = 10.0
 MOST_GROWTH = 100_000_000
 SERVICE = "/polars_cloud.control_plane.client.v1.ClientService/"
@@ -69,6 +71,7 @@ BODIES: dict[tuple[str, str], type[msgspec.Struct]] = {
     ("POST", "W/manifest"): orders.ManifestOrder,
     ("POST", "W/manifest/start"): orders.ManifestStart,
     ("PUT", "W/cluster-defaults"): orders.ClusterDefaults,
+    ("PATCH", "user"): rest._DefaultWorkspace,
 }
 
 
@@ -162,6 +165,7 @@ def test_bodies_of_nearly_the_right_shape_are_carried_out_or_refused(target: Tar
     budget = Budget(BUDGET_SECONDS)
     right = {"specs": {"cpus": 1, "ram_gb": 1}, "mode": "Direct", "polars_version": pl.__version__}
     right |= {"python_version": {"major": 3, "minor": 12, "patch": 1}, "name": "a name"}
+    right |= {"default_workspace_id": target.caller.account.workspace.id}
     bodies = {route: changed(right, kind) | changed(right, kind) | like(kind) | JUNK for route, kind in BODIES.items()}
 
     @repeatable

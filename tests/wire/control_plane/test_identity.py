@@ -7,7 +7,7 @@ import json
 import ssl
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
@@ -53,6 +53,12 @@ def token_of(plane: ControlPlane, account: ServiceAccount, **fields: str) -> htt
     host = plane.environment["POLARS_CLOUD_DOMAIN"].rpartition("@")[2]
     trust = ssl.create_default_context(cadata=plane.authority.read_text())
     return httpx.post(f"https://{host}{TOKEN_PATH}", data=form | fields, verify=trust, trust_env=False)
+
+
+def claims_of(token: str) -> dict[str, Any]:
+    payload = token.split(".")[1]
+    claims: dict[str, Any] = json.loads(base64.b64decode(payload + "=" * (-len(payload) % 4)))
+    return claims
 
 
 def test_the_right_secret_signs_in_and_a_wrong_one_does_not(
@@ -200,6 +206,7 @@ def test_an_instance_refuses_the_token_of_another_workspace(plane: ControlPlane,
         client.say("query.get_status()")
 
 
+@pytest.mark.own_cluster
 def test_two_control_planes_know_nothing_of_each_other(
     plane: ControlPlane, client: Console, start_plane: Callable[..., ControlPlane], clients: Clients
 ) -> None:
@@ -230,12 +237,10 @@ def test_no_secret_and_no_token_is_recorded(plane: ControlPlane, client: Console
 def test_a_token_is_refreshed_ten_seconds_before_its_end(
     start_plane: Callable[..., ControlPlane], clients: Clients
 ) -> None:
-    plane = start_plane("--token-seconds", "12")
+    plane = start_plane("--token-seconds", "20")
     client = clients(plane.environment)
-    token = client.say("API_CLIENT.get_auth_header()").removeprefix("Bearer ")
-    payload = token.split(".")[1]
-    claims = json.loads(base64.b64decode(payload + "=" * (-len(payload) % 4)))
-    assert claims["exp"] - claims["iat"] == 12
+    claims = claims_of(client.say("API_CLIENT.get_auth_header()").removeprefix("Bearer "))
+    assert claims["exp"] - claims["iat"] == 20
     assert len(plane.recorder.calls("POST token")) == 1
 
     def refreshed() -> float | None:
@@ -243,9 +248,9 @@ def test_a_token_is_refreshed_ten_seconds_before_its_end(
         calls = plane.recorder.calls("POST token")
         return float(calls[1]["time"]) if len(calls) > 1 else None
 
-    at = wait_for(refreshed, 10, lambda: "there was no second token", interval=0.1)
+    at = wait_for(refreshed, 30, lambda: "there was no second token", interval=0.1)
 
-    assert claims["exp"] - 10 <= at <= claims["exp"] - 8
+    assert claims["exp"] - 10 <= at <= claims["exp"] - 3
     assert [call.get("refused") for call in plane.recorder.calls("GET user/me")] == [None] * len(
         plane.recorder.calls("GET user/me")
     )
@@ -255,11 +260,15 @@ def test_a_token_is_refreshed_ten_seconds_before_its_end(
 def test_a_token_from_the_environment_is_refused_after_its_end_and_a_fresh_one_is_taken(
     start_plane: Callable[..., ControlPlane], clients: Clients
 ) -> None:
-    plane = start_plane("--token-seconds", "4")
+    plane = start_plane("--token-seconds", "8")
     withheld = ("POLARS_CLOUD_CLIENT_ID", "POLARS_CLOUD_CLIENT_SECRET")
     kept = {name: value for name, value in plane.environment.items() if name not in withheld}
-    client = clients(kept | {"POLARS_CLOUD_ACCESS_TOKEN": token_of(plane, plane.account).json()["access_token"]})
-    assert client.say(ME) == plane.account.id
+    client = clients(kept)
+
+    def take() -> str:
+        token = str(token_of(plane, plane.account).json()["access_token"])
+        client.say(f"os.environ['POLARS_CLOUD_ACCESS_TOKEN'] = {token!r}")
+        return token
 
     def over() -> str | None:
         try:
@@ -268,10 +277,10 @@ def test_a_token_from_the_environment_is_refused_after_its_end_and_a_fresh_one_i
             return str(error)
         return None
 
-    begun = time.monotonic()
-    assert wait_for(over, 20, lambda: "the token is still good", interval=0.2)
-    assert time.monotonic() - begun < 6
+    claims = claims_of(take())
+    assert client.say(ME) == plane.account.id
+    assert "401" in wait_for(over, 30, lambda: "the token is still good", interval=0.2)
+    assert time.time() >= claims["exp"] - 1
 
-    fresh = token_of(plane, plane.account).json()["access_token"]
-    client.say(f"import os; os.environ['POLARS_CLOUD_ACCESS_TOKEN'] = {fresh!r}")
+    take()
     assert client.say(ME) == plane.account.id

@@ -58,6 +58,7 @@ USE_BOTH = """
 """
 
 
+@pytest.mark.own_cluster
 def test_a_session_can_use_the_control_plane_after_a_cluster(tmp_path: Path) -> None:
     printed = run_session(tmp_path, START + RUN_ON_A_CLUSTER + USE_THE_CONTROL_PLANE + USE_BOTH)
 

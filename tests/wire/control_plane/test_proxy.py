@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from tests.wire.control_plane.instances import connected, ended, found, hold, le
 
 if TYPE_CHECKING:
     from airflow_provider_polars.testing import ControlPlane
+    from tests.wire.control_plane.conftest import Clients
     from tests.wire.control_plane.console import Console
     from tests.wire.gates import Gate
 
@@ -190,42 +192,45 @@ def test_a_query_fails_when_its_instance_has_lost_its_memory_and_then_ends(
     assert shared_client.say(STATE) == "FAILED"
 
 
+@pytest.mark.own_cluster
 def test_queries_for_an_instance_that_starts_are_queued_until_it_is_up(
-    plane: ControlPlane, shared_client: Console
+    start_plane: Callable[..., ControlPlane], clients: Clients
 ) -> None:
-    instance_id = started(shared_client, mode="Proxy")
-    shared_client.say("ctx = pc.ComputeContext.connect(instance_id)")
+    plane = start_plane("--starting-seconds", "10")
+    client = clients(plane.environment)
+    instance_id = started(client, mode="Proxy")
+    client.say("ctx = pc.ComputeContext.connect(instance_id)")
 
-    shared_client.say(SUBMITTED.format(WRONG) + "; wrong = query")
-    shared_client.say(SUBMITTED.format(ROWS) + "; canceled = query; canceled.cancel()")
-    shared_client.say(SUBMITTED.format(ROWS))
+    client.say(SUBMITTED.format(WRONG) + "; wrong = query")
+    client.say(SUBMITTED.format(ROWS) + "; canceled = query; canceled.cancel()")
+    client.say(SUBMITTED.format(ROWS))
 
+    assert client.say("[one.get_status().name for one in (wrong, canceled, query)]") == ["QUEUED", "CANCELED", "QUEUED"]
     assert found(plane, instance_id)["state"] == "Starting"
-    assert shared_client.say("[one.get_status().name for one in (wrong, canceled, query)]") == [
-        "QUEUED",
-        "CANCELED",
-        "QUEUED",
-    ]
-    assert shared_client.say(RESULT) == ["SUCCESS", 2]
+    assert client.say(RESULT) == ["SUCCESS", 2]
     with pytest.raises(SaidError, match="InvalidOperationError: "):
-        shared_client.say("wrong.await_result()")
-    assert shared_client.say("canceled.get_status().name") == "CANCELED"
+        client.say("wrong.await_result()")
+    assert client.say("canceled.get_status().name") == "CANCELED"
 
 
+@pytest.mark.own_cluster
 def test_a_query_that_is_queued_fails_when_its_instance_does_not_start(
-    plane: ControlPlane, shared_client: Console
+    start_plane: Callable[..., ControlPlane], clients: Clients
 ) -> None:
-    instance_id = started(shared_client, mode="Proxy")
-    shared_client.say("ctx = pc.ComputeContext.connect(instance_id)")
-    shared_client.say(SUBMITTED.format(ROWS))
+    plane = start_plane("--starting-seconds", "600")
+    client = clients(plane.environment)
+    instance_id = started(client, mode="Proxy")
+    client.say("ctx = pc.ComputeContext.connect(instance_id)")
+    client.say(SUBMITTED.format(ROWS))
 
     plane.kill(instance_id)
 
     with pytest.raises(SaidError, match=f"ComputeError: the compute cluster {instance_id} has ended"):
-        shared_client.say("query.await_result()")
+        client.say("query.await_result()")
     with pytest.raises(SaidError, match=f"the compute cluster {instance_id} is failed"):
-        shared_client.say(SUBMITTED.format(ROWS))
-    assert len(plane.recorder.submissions) == 1
+        client.say(SUBMITTED.format(ROWS))
+    refused = [submission.get("refused") for submission in plane.recorder.submissions]
+    assert refused == [None, f"the compute cluster {instance_id} is failed"]
 
 
 def test_an_instance_in_direct_mode_takes_no_query_by_the_control_plane(

@@ -26,7 +26,7 @@ STOP_CALL = "POST workspace/*/compute/*/stop"
 LOOK_CALL = "GET workspace/*/compute/*"
 PROXY = "ctx = pc.ComputeContext(cpus=2, memory=4, connection_mode='proxy')"
 DIRECT = "ctx = pc.ComputeContext(cpus=2, memory=4)"
-NAPPING = """
+NAPPING_START = """
 import polars_cloud.context.compute
 naps = []
 class Clock:
@@ -36,28 +36,31 @@ class Clock:
         naps.append(seconds)
         time.sleep(min(seconds, 0.02))
 polars_cloud.context.compute.time = Clock
+try:
+    ctx.start()
+finally:
+    polars_cloud.context.compute.time = time
 """
-"""What the client would sleep for; it goes on at once."""
+"""Starts, and notes what the client would sleep for; it goes on at once."""
 
 
 def test_a_start_in_direct_mode_looks_once_and_then_sleeps_for_30_seconds(
     plane: ControlPlane, shared_client: Console
 ) -> None:
-    shared_client.say(NAPPING)
-
-    shared_client.say(f"{DIRECT}; ctx.start(); polars_cloud.context.compute.time = time")
+    shared_client.say(f"{DIRECT}\n{NAPPING_START}")
 
     first, *others = shared_client.say("naps")
-    assert 29 < first <= 30
-    assert [nap for nap in others if not 2 < nap <= 3] == []
+    assert 20 < first <= 30
+    assert [nap for nap in others if nap > 3] == []
     assert len(plane.recorder.calls(LOOK_CALL)) == 2 + len(others)
     assert len(plane.started) == 1
 
 
 def test_a_start_in_proxy_mode_waits_for_nothing(plane: ControlPlane, shared_client: Console) -> None:
-    shared_client.say(f"{PROXY}; ctx.start()")
+    shared_client.say(f"{PROXY}\n{NAPPING_START}")
 
-    assert found(plane, plane.started[0])["ready"] is None
+    assert len(plane.started) == 1
+    assert shared_client.say("naps") == []
     assert plane.recorder.calls(LOOK_CALL) == []
 
 
@@ -132,7 +135,7 @@ def test_an_instance_is_not_stopped_when_its_context_is_gone(plane: ControlPlane
 def test_a_context_that_is_connected_again_has_forgotten_what_was_asked_for(
     plane: ControlPlane, shared_client: Console
 ) -> None:
-    connected(plane, shared_client, labels=["etl"], env_vars={"A": "b"}, minutes=20)
+    connected(plane, shared_client, labels=["etl"], env_vars={"A": "b"}, minutes=700)
 
     assert shared_client.say("[ctx.labels, ctx.env_vars, ctx._name, ctx._requirements_txt]") == [None, {}, None, None]
     assert shared_client.say("ctx._idle_timeout_mins") is None
@@ -177,7 +180,7 @@ def test_a_start_whose_answer_is_lost_leaves_an_instance_that_nobody_knows(
         shared_client.say("ctx.start()")
 
     assert shared_client.say("ctx._compute_id") is None
-    assert len(plane.recorder.calls(START_CALL)) == 1
+    assert [call.get("fault") for call in plane.recorder.calls(START_CALL)] == ["drop"]
     listed = shared_client.say("[str(ctx._compute_id) for ctx, _ in pc.ComputeContext.list(None)]")
     assert plane.running == listed != []  # who lists all finds it
 
@@ -190,7 +193,7 @@ def test_a_start_that_is_refused_as_one_of_too_many_is_repeated_in_silence(
     shared_client.say(f"{PROXY}; ctx.start()")
 
     first, second = plane.recorder.calls(START_CALL)
-    assert 0.9 < second["time"] - first["time"] < 3
+    assert 0.9 < second["time"] - first["time"] < 15
     assert len(plane.started) == 1
 
 
@@ -212,11 +215,12 @@ def test_a_control_plane_that_refuses_connections_is_called_for_ten_seconds(
     client = clients(plane.environment)
     client.say(PROXY)
     plane.shut("api")
+    assert plane.get("/_dev/status")["open"] == {"api": False, "token": True}
 
     with pytest.raises(SaidError, match="RuntimeError: Error calling REST endpoint"):
         client.say("begun = time.monotonic(); ctx.start()")
 
-    assert 9 < client.say("time.monotonic() - begun") < 13
+    assert 9 < client.say("time.monotonic() - begun") < 30
     plane.open("api")
     client.say("ctx.start()")
     assert len(plane.started) == 1
@@ -234,7 +238,7 @@ def test_a_start_that_is_answered_late_is_sent_five_times_and_starts_five_instan
     with pytest.raises(SaidError, match=r"(?s)RuntimeError: Error calling REST endpoint.*timed out"):
         client.say("begun = time.monotonic(); ctx.start()", seconds=240)
 
-    assert 155 < client.say("time.monotonic() - begun") < 180
+    assert 155 < client.say("time.monotonic() - begun") < 230
     assert client.say("ctx._compute_id") is None
     wait_for(lambda: len(plane.started) >= 5 or None, 60, lambda: f"{len(plane.started)} instances")
     for instance_id in plane.started:

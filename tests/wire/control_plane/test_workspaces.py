@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.wire.control_plane.console import SaidError
-from tests.wire.control_plane.instances import ask
+from tests.wire.control_plane.instances import ask, ended, started
 
 if TYPE_CHECKING:
     from airflow_provider_polars.testing import ControlPlane
@@ -131,3 +131,27 @@ def test_defaults_that_are_no_machine_are_refused(plane: ControlPlane, shared_cl
         assert (refused.status_code, [*refused.json()["errors"]]) == (422, ["instance_specs"])
 
     assert ask(plane, shared_client, "GET", path).json() is None
+
+
+def test_each_account_sees_its_own_instances_and_manifests_alone_while_both_have_some(
+    plane: ControlPlane, shared_client: Console, stranger: Console
+) -> None:
+    clients = (shared_client, stranger)
+    theirs = [[started(client, mode="Proxy")] for client in clients]
+    for client, own, cpus in zip(clients, theirs, (2, 4), strict=True):
+        client.say(f"ctx = pc.ComputeContext(cpus={cpus}, memory=4, idle_timeout_mins=600, connection_mode='proxy')")
+        client.say("ctx.register('nightly etl'); ctx = pc.ComputeContext(name='nightly etl'); ctx.start()")
+        own.append(client.say("str(ctx._compute_id)"))
+
+    listed = "[str(ctx._compute_id) for ctx, _ in pc.ComputeContext.list(None)]"
+    assert [client.say(listed) for client in clients] == theirs
+    found = {instance["id"]: (instance["workspace_id"], instance["name"]) for instance in plane.instances}
+    assert found == {
+        instance_id: (account.workspace.id, name)
+        for account, own in zip(plane.accounts, theirs, strict=True)
+        for instance_id, name in zip(own, (None, "nightly etl"), strict=True)
+    }
+    stranger.say("ctx.unregister(); ctx.stop()")
+    ended(plane, theirs[1][1])
+    assert shared_client.say("pc.ComputeContext(name='nightly etl').cpus") == 2
+    assert theirs[0][1] in plane.running

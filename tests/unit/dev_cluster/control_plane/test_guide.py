@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,7 +28,8 @@ def names(heading: str) -> set[str]:
 @pytest.fixture
 def plane() -> ControlPlane:
     account = {"id": "id", "secret": "secret", "workspace": {"id": "id", "name": "name"}}
-    facts = {"api": "api", "domain": "x@y:1", "dev": "http://127.0.0.1:1", "authority": "ca.pem"}
+    facts: dict[str, Any] = {"api": "api", "domain": "x@y:1", "dev": "http://127.0.0.1:1", "authority": "ca.pem"}
+    facts["environment"] = {"SSL_CERT_FILE": "bundle.pem"}
     return ControlPlane(facts | {"accounts": [account], "polars": [], "pid": 1}, {})
 
 

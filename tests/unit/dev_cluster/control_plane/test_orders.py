@@ -56,7 +56,7 @@ def test_the_vcpus_of_an_order_are_those_of_all_nodes() -> None:
         ({"storage": 0}, "storage"),
         ({"big_instance_storage": -1}, "big_instance_storage"),
         ({"cluster_size": 0}, "cluster_size"),
-        ({"cluster_size": 1001}, "cluster_size"),
+        ({"cluster_size": 65}, "cluster_size"),
         ({"idle_timeout_mins": 9}, "idle_timeout_mins"),
         ({"env_vars": {"A=B": "c"}}, "env_vars"),
     ],
@@ -106,3 +106,18 @@ def test_defaults_of_no_machine_or_two_are_refused(machine: dict[str, Any]) -> N
     given = msgspec.convert({"instance_specs": machine, "cluster_size": 1}, ClusterDefaults)
 
     assert wrong_fields(given) == ["instance_specs"]
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ({"instance_specs": {"specs": {"cpus": -1, "ram_gb": 4}}}, "instance_specs"),
+        ({"instance_specs": {"specs": {"cpus": 1, "ram_gb": 0}}}, "instance_specs"),
+        ({"cluster_size": -5}, "cluster_size"),
+        ({"storage": 0}, "storage"),
+    ],
+)
+def test_defaults_are_checked_as_an_order_is(given: dict[str, Any], field: str) -> None:
+    defaults = {"instance_specs": MACHINE, "cluster_size": 1, **given}
+
+    assert wrong_fields(msgspec.convert(defaults, ClusterDefaults)) == [field]
