@@ -68,7 +68,7 @@ def application(
         )
 
     async def set_default(request: Request, account: ServiceAccount) -> Response:
-        asked = await body(request, _DefaultWorkspace)
+        asked = await body(request, DefaultWorkspace)
         account.default_workspace = _own_workspace(account, asked.default_workspace_id).id
         return Response(status_code=HTTPStatus.NO_CONTENT)
 
@@ -219,7 +219,9 @@ def application(
     )
 
 
-class _DefaultWorkspace(msgspec.Struct):
+class DefaultWorkspace(msgspec.Struct):
+    """Body of ``PATCH user``."""
+
     default_workspace_id: str
 
 

@@ -71,7 +71,7 @@ BODIES: dict[tuple[str, str], type[msgspec.Struct]] = {
     ("POST", "W/manifest"): orders.ManifestOrder,
     ("POST", "W/manifest/start"): orders.ManifestStart,
     ("PUT", "W/cluster-defaults"): orders.ClusterDefaults,
-    ("PATCH", "user"): rest._DefaultWorkspace,
+    ("PATCH", "user"): rest.DefaultWorkspace,
 }
 
 
