@@ -132,7 +132,7 @@ class PolarsRemoteOperator(PolarsBaseOperator):
         return super().partial(**kwargs)
 
     def render_template_fields(self, context: Context, jinja_env: jinja2.Environment | None = None) -> None:
-        """Render as Airflow does; of the arguments, people then see those that were given.
+        """Render as Airflow does; of the arguments, people then see those that were given. Not called for mapped tasks.
 
         Airflow 3.3 spends 0.3 ms and more on every further field it shows, be it None.
         """

@@ -7,6 +7,7 @@ import ipaddress
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -175,3 +176,23 @@ def _runs(process: psutil.Process) -> bool:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
+
+
+def ends_while_it_starts(shell: Shell, number: signal.Signals, folder: Path, *options: str) -> None:
+    """Assert that a signal ends ``up`` cleanly while it waits for an interpreter that says nothing."""
+    mark = folder / "started"
+    silent = program(folder / "silent", f"touch {shlex.quote(str(mark))}\nexec sleep 600")
+    with shell.up(*options, "--python", str(silent)) as up:
+        wait_for(lambda: mark.exists() or None, SECONDS, lambda: up.log, interval=0.02)
+
+        assert up.end(number) == 0
+
+        assert (up.output, up.log) == ("", "")
+    assert shell.left == []
+
+
+def program(path: Path, script: str) -> Path:
+    """Write a shell script that can be run; return its path."""
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return path

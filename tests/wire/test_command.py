@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import signal
 import socket
 import sys
@@ -16,8 +15,7 @@ import pytest
 
 from airflow_provider_polars.testing.environment import set_environment
 from tests.harness.environment import free_ports
-from tests.harness.waiting import wait_for
-from tests.wire.command import ANY_PORTS, SECONDS, Shell, Up
+from tests.wire.command import ANY_PORTS, SECONDS, Shell, Up, ends_while_it_starts, program
 from tests.wire.gates import Gate
 
 pytestmark = pytest.mark.own_cluster
@@ -139,15 +137,7 @@ def test_a_signal_ends_it_cleanly_while_a_query_runs(
 
 @both_ends
 def test_a_signal_ends_it_cleanly_while_it_starts(shell: Shell, number: signal.Signals, tmp_path: Path) -> None:
-    mark = tmp_path / "started"
-    never_ready = _program(tmp_path / "never-ready", f"touch {shlex.quote(str(mark))}\nexec sleep 600")
-    with shell.up(*JSON, "--python", str(never_ready)) as up:
-        wait_for(lambda: mark.exists() or None, SECONDS, lambda: up.log, interval=0.02)
-
-        assert up.end(number) == 0
-
-        assert (up.output, up.log) == ("", "")
-    assert shell.left == []
+    ends_while_it_starts(shell, number, tmp_path, *JSON)
 
 
 def test_files_of_a_killed_cluster_go_with_the_next_start(shell: Shell) -> None:
@@ -239,13 +229,13 @@ def test_an_interpreter_without_what_workers_need_is_named(shell: Shell, tmp_pat
 
 
 def test_a_program_that_is_no_interpreter_is_given_up(shell: Shell, tmp_path: Path) -> None:
-    program = _program(tmp_path / "no-interpreter", "exit 3")
+    ends_at_once = program(tmp_path / "no-interpreter", "exit 3")
 
-    up = shell.run("up", *ANY_PORTS, "--python", str(program))
+    up = shell.run("up", *ANY_PORTS, "--python", str(ends_at_once))
 
     assert up.returncode == 1
     assert "ended 5 times just after its start, with exit code 3" in up.stderr
-    assert f"are Polars and grpcio installed for {program}?" in up.stderr
+    assert f"are Polars and grpcio installed for {ends_at_once}?" in up.stderr
     assert shell.left == []
 
 
@@ -279,12 +269,6 @@ def _start_endless_query(up: Up, gate: Gate, monkeypatch: pytest.MonkeyPatch) ->
     set_environment(cluster.environment, monkeypatch)
     gate.frame("endless").remote(cluster.context()).single_node().execute(blocking=False)
     gate.wait_until_started("endless")
-
-
-def _program(path: Path, script: str) -> Path:
-    path.write_text(f"#!/bin/sh\n{script}\n")
-    path.chmod(0o755)
-    return path
 
 
 def test_a_missing_package_is_named_with_the_extra_that_brings_it(shell: Shell) -> None:

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 import pytest
 
-from tests.harness.waiting import wait_for
-from tests.wire.command import SECONDS, Shell
+from tests.wire.command import SECONDS, Shell, ends_while_it_starts
 from tests.wire.control_plane.instances import started, until
 
 if TYPE_CHECKING:
@@ -119,15 +118,7 @@ def test_a_signal_ends_it_and_its_instances(shell: Shell, clients: Clients, numb
 
 @both_ends
 def test_a_signal_ends_it_while_it_starts(shell: Shell, number: signal.Signals, tmp_path: Path) -> None:
-    mark = tmp_path / "asked"
-    silent = _program(tmp_path / "silent", f"touch {shlex.quote(str(mark))}\nexec sleep 600")
-    with shell.up(*JSON, "--python", str(silent)) as up:
-        wait_for(lambda: mark.exists() or None, SECONDS, lambda: up.log, interval=0.02)
-
-        assert up.end(number) == 0
-
-        assert (up.output, up.log) == ("", "")
-    assert shell.left == []
+    ends_while_it_starts(shell, number, tmp_path, *JSON)
 
 
 @pytest.mark.parametrize("option", ["--api-port", "--token-port", "--dev-port"])
@@ -217,9 +208,3 @@ def test_a_missing_package_is_named_with_the_extra_that_brings_it(shell: Shell) 
 
     assert up.returncode == 1
     assert up.stderr == "polars-dev-cluster: uvicorn is missing: pip install 'airflow-provider-polars[dev-cluster]'\n"
-
-
-def _program(path: Path, script: str) -> Path:
-    path.write_text(f"#!/bin/sh\n{script}\n")
-    path.chmod(0o755)
-    return path
