@@ -223,7 +223,7 @@ def test_an_interpreter_without_what_workers_need_is_named(shell: Shell, tmp_pat
 
     assert up.returncode == 1
     *reasons, last = up.stderr.splitlines()
-    assert set(reasons) == {f"{bare}: No module named 'grpc'"}
+    assert f"{bare}: No module named 'grpc'" in reasons
     assert last == f"polars-dev-cluster: {bare} cannot run workers, which need Polars and grpcio"
     assert shell.left == []
 

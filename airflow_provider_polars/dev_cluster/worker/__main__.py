@@ -20,6 +20,6 @@ spec.loader.exec_module(package)
 try:
     process = importlib.import_module("polars_worker.process")
 except ImportError as error:
-    print(f"{sys.executable}: {error}", file=sys.stderr)
+    sys.stderr.write(f"{sys.executable}: {error}\n")  # at once: print() would let other workers write within the line
     sys.exit(os.EX_CONFIG)
 process.main()
