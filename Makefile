@@ -12,11 +12,11 @@ INSTALL = $(1)/bin/python -m pip install --quiet --no-compile --constraint $(2) 
 	&& ls $(1)/lib/python*/site-packages/airflow/__pycache__/__init__.*.pyc >/dev/null \
 	&& touch $(1)/.ready
 
-.PHONY: help demo test test-stacks check bench dist constraints stubs test-matrix test-oldest test-wire test-slow test-clients clean
+.PHONY: help demo ui test half-unit half-processes test-stacks faults test-faults check compose-secrets docs bench dist constraints stubs test-matrix test-oldest test-wire test-slow test-browser test-clients clean
 .DELETE_ON_ERROR:
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' Makefile
 
 $(READY): pyproject.toml constraints.txt
 	@echo "Installing into .venv (a minute or two the first time)"
@@ -29,11 +29,32 @@ $(DATA)/flights.csv: | $(READY)
 demo: $(READY) $(DATA)/flights.csv  ## a real DAG on 336,776 flights; its files are in .demo
 	$(BIN)/python tools/demo.py $(DATA) .demo
 
-test: $(READY) $(DATA)/flights.csv  ## all tests, real Airflow processes included, with coverage
-	$(BIN)/python -m pytest --cov
+# DAGS="example_first example_cloud" runs only those, which is ready sooner.
+ui: $(READY) $(DATA)/flights.csv  ## Airflow with the example DAGs having run, to click through; Ctrl-C ends it
+	@$(BIN)/python -m tools.ui $(DATA) $(DAGS)
 
+test: $(READY) $(DATA)/flights.csv  ## all tests, real Airflow processes included, with coverage; two halves side by side
+	rm -f .coverage .coverage.*
+	$(MAKE) --jobs 2 half-unit half-processes
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+half-unit: TESTS = tests/unit tests/compose
+half-processes: TESTS = tests/wire tests/airflow
+half-unit half-processes:
+	COVERAGE_FILE=.coverage.$@ $(BIN)/python -m pytest --cov --cov-report= -p no:cacheprovider $(TESTS)
+
+# WITHOUT=file leaves those of a file out.
 test-stacks: $(READY)  ## tests that start an Airflow of their own, on PostgreSQL too
-	$(BIN)/python -m pytest tests/airflow -m own_stack
+	$(BIN)/python -m pytest tests/airflow tests/compose -m own_stack $(WITHOUT:%=--ignore %)
+
+test-faults: $(READY)  ## each fault of the matrix once, on one kind of compute each
+	$(BIN)/python -m pytest tests/faults -m fault
+
+# CELLS="marked_* */cluster/*" runs only those, and runs them again; FRESH=1 begins anew.
+faults: $(READY)  ## the fault matrix, on from where it stopped; its table goes into docs/reliability.md
+	$(BIN)/python -m tests.faults --cells "$(CELLS)" $(if $(FRESH),--fresh); ran=$$?; \
+	$(BIN)/python -m tests.faults --table && exit $$ran
 
 check: $(READY)  ## lint, format, types and the direction of imports
 	$(BIN)/ruff check
@@ -42,8 +63,23 @@ check: $(READY)  ## lint, format, types and the direction of imports
 	$(BIN)/mypy airflow_provider_polars tests/harness benchmarks tools
 	$(BIN)/lint-imports
 
+# The guide is made from the sources: its environment has neither Airflow nor Polars.
+.matrix/docs/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .matrix/docs
+	.matrix/docs/bin/python -m pip install --quiet --constraint constraints.txt \
+		$$(sed -nE 's/^docs = \[(.*)\]$$/\1/p' pyproject.toml | tr -d '",')
+	touch $@
+
+# Not --quiet: warnings that are not shown do not count.
+docs: .matrix/docs/.ready  ## the user guide as a site, in .site; a warning is an error
+	.matrix/docs/bin/python tools/settings_page.py
+	NO_MKDOCS_2_WARNING=1 .matrix/docs/bin/mkdocs build --strict
+
 bench: $(READY)  ## every figure of benchmarks/
 	$(BIN)/python -m benchmarks
+
+compose-secrets:  ## the secrets of docker-compose.yaml, in .compose; those that are there are kept
+	sh docker/secrets.sh
 
 dist: $(READY)  ## wheel and sdist in dist/, tried out in a clean environment
 	rm -rf dist
@@ -55,7 +91,7 @@ constraints:  ## newest versions of everything, for every supported Python, into
 	&& $(PYTHON) -m venv "$$tmp" && "$$tmp/bin/python" -m pip install --quiet uv \
 	&& "$$tmp/bin/uv" pip compile --quiet --upgrade --universal --python-version 3.10 --strip-extras --no-annotate \
 		--no-emit-index-url --custom-compile-command "make constraints" \
-		--extra dev --extra amazon --output-file constraints.txt pyproject.toml
+		--extra dev --extra amazon --extra docs --output-file constraints.txt pyproject.toml
 
 stubs:  ## the stubs of protocol/*.proto, with the oldest grpcio and protobuf that pyproject.toml allows
 	tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT \
@@ -63,7 +99,7 @@ stubs:  ## the stubs of protocol/*.proto, with the oldest grpcio and protobuf th
 	&& "$$tmp/bin/python" -m grpc_tools.protoc --proto_path=. --python_out=. --pyi_out=. --grpc_python_out=. \
 		airflow_provider_polars/protocol/*.proto
 
-test-matrix: $(PYTHONS:%=test-%)  ## unit and wire tests on PYTHONS, each in an environment of its own
+test-matrix: $(PYTHONS:%=test-%)  ## unit tests on PYTHONS, and what queries need of the wire on the first and the last
 
 # PYENV_VERSION makes pyenv's shims, where there are any, find that version.
 .matrix/%/.ready: pyproject.toml constraints.txt
@@ -75,6 +111,10 @@ test-oldest: .matrix/oldest/.ready $(DATA)/flights.csv  ## unit tests with the o
 
 test-wire: $(READY)  ## the development cluster and control plane: their command, who may call, load, fuzzing, killed processes
 	$(BIN)/python -m pytest tests/wire -m own_cluster
+
+# PICTURES=folder saves pictures of the pages there.
+test-browser: $(READY)  ## forms, Test button and links, in Chromium (Debian's chromium and chromium-driver)
+	PICTURES=$(PICTURES) $(BIN)/python -m pytest tests/browser -m browser
 
 test-slow: $(READY)  ## timeouts of the Polars Cloud client, which nothing shortens (3 minutes)
 	$(BIN)/python -m pytest tests/wire -m slow_client
@@ -108,11 +148,17 @@ test-clients: $(READY) .matrix/oldest/.ready  ## CLIENTS with the development se
 	$(PYTHON) -m venv .matrix/oldest
 	$(call INSTALL,.matrix/oldest,.matrix/oldest/constraints.txt)
 
+# What depends on the Python: the client and its plans, gRPC, event loops and signals. The servers' own tests do not.
+ON_EVERY_PYTHON = tests/unit
+ON_THE_OUTER_PYTHONS = tests/wire/cluster tests/wire/cloud/test_queries.py tests/wire/cloud/test_deferral.py \
+	tests/wire/watch tests/wire/test_compute_plane_calls.py tests/wire/test_functions.py tests/wire/test_errors.py
+
 test-%: .matrix/%/.ready $(DATA)/flights.csv
-	.matrix/$*/bin/python -m pytest tests/unit tests/wire -p no:cacheprovider
+	.matrix/$*/bin/python -m pytest -p no:cacheprovider $(ON_EVERY_PYTHON) \
+		$(if $(filter $*,$(firstword $(PYTHONS)) $(lastword $(PYTHONS))),$(ON_THE_OUTER_PYTHONS))
 
 clean:  ## everything that make made
-	rm -rf .venv .matrix .data .demo dist .coverage .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
+	rm -rf .venv .matrix .data .demo .faults .site dist .coverage .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PRECIOUS: .matrix/%/.ready .matrix/clients/%/.ready

@@ -53,11 +53,57 @@ class CredentialsUnavailableError(PolarsProviderError):
 
 
 class ClusterUnreachableError(PolarsProviderError):
-    """Nothing answers at the address of a cluster, or not in time."""
+    """Nothing answers at the address of a cluster, or not in time.
+
+    :param retry_after: seconds for which it has asked to be left alone, None if it has not.
+    """
+
+    def __init__(self, *args: object, retry_after: float | None = None) -> None:
+        super().__init__(*args)
+        self.retry_after = retry_after
 
 
 class ClusterAccessError(ConfigurationError):
     """A cluster refuses the caller: token, user name, certificate, or a port that speaks something else."""
+
+
+class WorkspaceError(ConfigurationError):
+    """A workspace is not known, not to be told from others of its name, or not open to the service account."""
+
+
+class ControlPlaneUnavailableError(PolarsProviderError):
+    """The service that starts and stops computes does not answer, or answers that it is not well.
+
+    :param retry_after: seconds for which it has asked to be left alone, None if it has not.
+    """
+
+    def __init__(self, *args: object, retry_after: float | None = None) -> None:
+        super().__init__(*args)
+        self.retry_after = retry_after
+
+
+class ControlPlaneRefusedError(ConfigurationError):
+    """The service that starts and stops computes refuses a request; the message carries its words."""
+
+
+class QuotaExceededError(PolarsProviderError):
+    """Starting a compute would exceed a quota of the service, for now."""
+
+
+class ComputeNameTakenError(ConfigurationError):
+    """The name that marks a compute as ours belongs to something that somebody else has made."""
+
+
+class ComputeStartError(PolarsProviderError):
+    """A compute failed while it started, or was not ready in time; what there was of it is stopped."""
+
+
+class ComputeLostError(PolarsProviderError):
+    """A compute that queries need is not there any more: it failed, was stopped, or was idle for too long."""
+
+
+class ComputeStopError(PolarsProviderError):
+    """A compute was told to stop, which is not confirmed: it may run, and cost, on."""
 
 
 class VersionMismatchError(ConfigurationError):
@@ -93,7 +139,7 @@ class QueryFailedError(PolarsProviderError):
 
 
 class QueryTimeoutError(PolarsProviderError):
-    """A query did not end before its deadline and was cancelled."""
+    """A query did not end before its deadline. Its task has cancelled it; a sensor has not."""
 
 
 class QueryCancelledError(PolarsProviderError):

@@ -20,10 +20,29 @@ def get_provider_info():  # type: ignore[no-untyped-def]
         "operators": [
             {
                 "integration-name": "Polars",
-                "python-modules": [f"{package}.operators.remote", f"{package}.operators.clean_results"],
+                "python-modules": [
+                    f"{package}.operators.{name}"
+                    for name in ("remote", "start_compute", "stop_compute", "sweep_computes", "clean_results")
+                ],
             }
         ],
-        "extra-links": [f"{package}.links.observatory.PolarsObservatoryLink"],
+        "sensors": [
+            {
+                "integration-name": "Polars",
+                "python-modules": [f"{package}.sensors.{name}" for name in ("query", "cluster")],
+            }
+        ],
+        "triggers": [
+            {
+                "integration-name": "Polars",
+                "python-modules": [f"{package}.triggers.{name}" for name in ("query", "cluster", "compute")],
+            }
+        ],
+        "extra-links": [
+            f"{package}.links.observatory.PolarsObservatoryLink",
+            f"{package}.links.portal.PolarsComputeLink",
+        ],
+        "cli": [f"{package}.cli.definition.get_polars_cli_commands"],
         "task-decorators": [{"name": "polars", "class-name": f"{package}.decorators.task.polars_task"}],
         "connection-types": [
             {
@@ -31,9 +50,11 @@ def get_provider_info():  # type: ignore[no-untyped-def]
                 "hook-class-name": f"{package}.hooks.polars.PolarsHook",
                 "hook-name": "Polars",
                 "ui-field-behaviour": {
-                    "hidden-fields": ["host", "port", "login", "password", "schema"],
-                    "relabeling": {},
-                    "placeholders": {},
+                    "hidden-fields": ["host", "login", "password", "schema"],
+                    "relabeling": {"port": "Port, for the Test button"},
+                    "placeholders": {
+                        "port": "any number, such as 1; without one, the Test button of Airflow 3.3.2 answers 400"
+                    },
                 },
                 "conn-fields": {
                     "default_compute": {
@@ -213,6 +234,39 @@ def get_provider_info():  # type: ignore[no-untyped-def]
                         "type": "string",
                         "example": "polars_etl_client_secret",
                         "default": "POLARS_CLOUD_CLIENT_SECRET",
+                    },
+                    "deployment_id": {
+                        "description": "Name of this Airflow, 1 to 12 small letters and digits, that no other Airflow "
+                        "with the same workspaces has. It marks the computes that are started, and nothing without "
+                        "that mark is ever stopped. Needed before a compute is started.",
+                        "version_added": "0.2.0",
+                        "type": "string",
+                        "example": "prod",
+                        "default": "",
+                    },
+                    "max_vcpus": {
+                        "description": "vCPUs, all nodes together, above which a compute is not started. Empty means "
+                        "any number.",
+                        "version_added": "0.2.0",
+                        "type": "string",
+                        "example": "64",
+                        "default": "",
+                    },
+                    "unreachable_seconds": {
+                        "description": "How long a cluster or an instance may be out of reach before the tasks that "
+                        "wait for its queries fail, and leave the queries to their next try.",
+                        "version_added": "0.2.0",
+                        "type": "string",
+                        "example": "1800",
+                        "default": "300",
+                    },
+                    "vcpu_hour_price": {
+                        "description": "What a vCPU costs for an hour, in whatever money. If set, tasks that stop a "
+                        "compute say what it has cost.",
+                        "version_added": "0.2.0",
+                        "type": "string",
+                        "example": "0.05",
+                        "default": "",
                     },
                 },
             }

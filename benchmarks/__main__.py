@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import sys
 
-from benchmarks import cluster, dev_cluster, imports, queries
+from benchmarks import cloud, cluster, dev_cluster, imports, queries, triggerer, watching
 from benchmarks.figures import PAIRS
 
 
@@ -17,8 +17,8 @@ def main() -> int:
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("apache-airflow", "polars"))
     print(f"Python {platform.python_version()}, {versions}, {os.cpu_count()} CPUs, at least {PAIRS} pairs each")
     missed = False
-    for measure in (imports.figures, queries.figures, dev_cluster.figures, cluster.figures):
-        for figure in measure():
+    for module in (imports, queries, dev_cluster, cluster, cloud, watching, triggerer):
+        for figure in module.figures():
             print(figure, flush=True)
             missed = missed or figure.missed
     return int(missed)

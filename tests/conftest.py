@@ -32,6 +32,9 @@ FLIGHTS_DATA = REPOSITORY / ".data" / "nycflights13"
 DAGS_FOLDERS = (REPOSITORY / "dags", REPOSITORY / "tests" / "airflow" / "dags")
 
 
+pytest.register_assert_rewrite("airflow_provider_polars.testing")
+
+
 def _use_own_airflow_home() -> None:
     home = Path(tempfile.mkdtemp(prefix="airflow-tests-"))
     atexit.register(shutil.rmtree, home, ignore_errors=True)
@@ -39,6 +42,9 @@ def _use_own_airflow_home() -> None:
     (home / "dags").mkdir()
     (home / "tmp").mkdir()
     environment = clean_environment() | library_environment(home) | {"TMPDIR": str(home / "tmp")}
+    from airflow_provider_polars.testing.addresses import addresses
+
+    environment |= addresses().environment  # the client keeps those that there are when it is imported first
     os.environ.clear()
     os.environ.update(environment)
     tempfile.tempdir = None
@@ -75,6 +81,12 @@ def airflow_stack(request: pytest.FixtureRequest) -> Iterator[AirflowStack]:
     with AirflowStack([folder for folder in DAGS_FOLDERS if folder.is_dir()]) as stack:
         yield stack
         stack.keep_home = request.session.testsfailed > 0
+
+
+@pytest.fixture(scope="session")
+def polars_control_plane_options() -> tuple[str, ...]:
+    """Minutes of idle timeouts last 0.3 s on the control plane of the session, and its workspaces have a quota."""
+    return "--minute-seconds", "0.3", "--max-vcpus", "64"
 
 
 @pytest.fixture

@@ -95,11 +95,27 @@ class Output:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class ParentRun:
+    """The run of the task that submits, as OpenLineage knows it.
+
+    :param namespace: of its job.
+    :param job: its name.
+    :param run_id: a UUID.
+    """
+
+    namespace: str
+    job: str
+    run_id: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Submission:
     """All that one task submits: a query, its outputs, its options.
 
     :param single: the query returns one bare LazyFrame rather than a dict of them.
     :param labels: that name the DAG, task and run, for a compute that labels its queries by itself.
+    :param finds_inputs: whether :meth:`Backend.inputs` is to tell what the queries read.
+    :param parent_run: for a compute that emits lineage of its queries by itself; None to tell it of none.
     """
 
     query: Query
@@ -107,6 +123,8 @@ class Submission:
     options: QueryOptions
     single: bool = True
     labels: tuple[str, ...] = ()
+    finds_inputs: bool = False
+    parent_run: ParentRun | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,31 +135,22 @@ class Handle:
 
 
 class Backend(abc.ABC, Generic[C]):
-    """Runs queries on one kind of compute.
+    """Runs queries on one kind of compute, which runs already.
 
-    A backend of a compute that is not ``managed`` leaves :meth:`start`, :meth:`stop` and :meth:`status` alone.
     Every method raises only errors of :mod:`airflow_provider_polars.exceptions`, but for what the query's
     own function raises while :meth:`submit` calls it.
 
     :cvar after_failure: what became of the outputs without error when others of the same task failed, as words.
+    :cvar outlives_task: whether a query may run on when the process that has submitted it is lost.
+    :ivar ends_at: when the compute is to end whatever runs, in epoch seconds; None for never.
     """
 
     after_failure: ClassVar[str] = "what has succeeded stays in its place"
+    outlives_task: ClassVar[bool] = False
+    ends_at: float | None = None
 
     def __init__(self, compute: C) -> None:
         self.compute = compute
-
-    def start(self) -> C:
-        """Start the compute and return the handle of the started one, without waiting until it is ready."""
-        raise NotImplementedError(f"{type(self.compute).__name__} is not started.")
-
-    def stop(self) -> None:
-        """Stop the compute; being gone already is success."""
-        raise NotImplementedError(f"{type(self.compute).__name__} is not stopped.")
-
-    def status(self) -> str:
-        """Return the state of the compute in its own words."""
-        raise NotImplementedError(f"{type(self.compute).__name__} has no status.")
 
     @abc.abstractmethod
     def submit(self, submission: Submission, keep: Callable[[Run], None]) -> None:
@@ -159,6 +168,25 @@ class Backend(abc.ABC, Generic[C]):
     def poll(self, run: Run) -> RunStatus:
         """Return the state of a Run now; ``LOST`` if it cannot be found."""
 
+    def unkept(self, submission: Submission, since: float) -> list[Run]:
+        """Return queries that a lost try may have submitted and not kept; none where nobody can tell.
+
+        :param since: before which it had not submitted, in epoch seconds.
+        """
+        return []
+
+    def is_ours(self, run: Run, result: ResultRef) -> bool:
+        """Return whether a query that :meth:`unkept` has found was the right one, now that it has succeeded."""
+        return True
+
+    def where(self, run: Run | None = None) -> str:
+        """Return what a Run, or any, runs on as people call it, with what is known of it by now; nothing is asked."""
+        return repr(self.compute)
+
+    def progress(self, run: Run) -> str:
+        """Return how far a Run has come, as words; "" where nobody tells. It may take two seconds."""
+        return ""
+
     @abc.abstractmethod
     def watch(self, runs: Sequence[Run], seconds: float) -> None:
         """Return when all of ``runs`` are terminal, or after ``seconds``, whichever is first. Signals interrupt it."""
@@ -175,6 +203,10 @@ class Backend(abc.ABC, Generic[C]):
 
         :raises SinkWriteError: if it cannot be put into place.
         """
+
+    def inputs(self, run: Run) -> list[list[str]]:
+        """Return the data sets that a Run reads, see :mod:`..query.datasets`, if the submission was to find them."""
+        return list(run.details.get("inputs", []))
 
     def returned(self) -> Any:
         """Return what a function gave that submits by itself, its handles as :class:`Handle`; None for any other."""

@@ -35,6 +35,9 @@ class Observer(Waiting, Protocol):
     def connecting(self, access: ClusterAccess) -> None:
         """Raise what speaks against a context of another cluster."""
 
+    def planned(self, plan: bytes) -> None:
+        """Take notice of the plan of what this thread is about to submit."""
+
     def submitted(self, query_id: str, access: ClusterAccess | None) -> None:
         """Take notice of a query, the moment its id exists; ``access`` is None for the cluster of the compute."""
 
@@ -66,6 +69,7 @@ def observed(
         for target, name, value in (
             *_submissions(client, observer, contexts, query, max_plan_bytes),
             *_connections(client, observer, contexts, query, labels),
+            *_instances(client, contexts, query, labels),
             *waits(client, observer, contexts.use),
             (client.part("context.cache"), "cached_context", context),
             *_sinks(),
@@ -93,6 +97,10 @@ class _Contexts:
 
     def __contains__(self, context: Any) -> bool:
         return id(context) in self._known
+
+    def compute_ids(self) -> list[Any]:
+        """Return the ids of the instances among them."""
+        return [context._compute_id for context, access in self._known.values() if access is None]
 
     def access(self, context: Any) -> ClusterAccess | None:
         """Return where a context leads, None for the cluster of the compute."""
@@ -125,6 +133,7 @@ def _submissions(
                 f"{max_plan_bytes / 1e6:g} of its compute. Rows of frames in memory are part of the plan: write "
                 "them to a file or an object store and scan them there."
             )
+        observer.planned(prepared[0])
         return prepared
 
     def direct_query(query_id: Any, scheduler: Any, on: Any) -> Any:
@@ -133,9 +142,9 @@ def _submissions(
             observer.submitted(str(query_id), contexts.access(on))
         return handle
 
-    def proxy_query(*args: Any, **options: Any) -> Any:
-        proxy(*args, **options).cancel()
-        raise _stray(query)
+    def proxy_query(query_id: Any, *args: Any, **options: Any) -> Any:
+        observer.submitted(str(query_id), None)
+        return proxy(query_id, *args, **options)
 
     return [
         (queries, "prepare_query", prepare_query),
@@ -147,7 +156,7 @@ def _submissions(
 def _connections(
     client: PolarsClient, observer: Observer, contexts: _Contexts, query: str, labels: Sequence[str]
 ) -> list[Replacement]:
-    clusters, instances = client.module.ClusterContext, client.module.ComputeContext
+    clusters = client.module.ClusterContext
     connect, connection = clusters.__init__, clusters._get_direct_client
     queries, results = client.part("query.query"), client.part("query.query_result")
     decode = queries.decode_error
@@ -171,19 +180,35 @@ def _connections(
         contexts.use(self)
         return _Labelling(connection(self), labels)
 
-    def compute_context(self: Any, *args: Any, **options: Any) -> None:
-        raise QueryDefinitionError(
-            f"The query {query} makes a ComputeContext, which starts instances that nobody would stop. On "
-            "ClusterCompute use the default context, .remote(), or a ClusterContext."
-        )
-
     return [
         (clusters, "__init__", cluster_context),
         (clusters, "_get_direct_client", direct_client),
-        *((instances, name, compute_context) for name in ("__init__", "start", "_get_direct_client")),
         (queries, "decode_error", decode_error),
         (results, "decode_error", decode_error),
     ]
+
+
+def _instances(client: PolarsClient, contexts: _Contexts, query: str, labels: Sequence[str]) -> Iterator[Replacement]:
+    """Yield what lets through queries on the instance of the compute, if it is one, and starts no other."""
+    instances, constants = client.module.ComputeContext, client.part("constants")
+    connection = instances._get_direct_client
+
+    def refuse(self: Any, *args: Any, **options: Any) -> None:
+        raise QueryDefinitionError(
+            f"The query {query} makes or starts a ComputeContext, an instance that nobody would stop. Use the default "
+            "context, .remote(), which is the task's compute; polars_compute() starts instances, and stops them."
+        )
+
+    def direct_client(self: Any) -> Any:
+        if self not in contexts:
+            raise _stray(query)
+        contexts.use(self)
+        found = connection(self)
+        return found if found is None else _Labelling(found, labels)
+
+    yield from ((instances, name, refuse) for name in ("__init__", "start"))
+    yield instances, "_get_direct_client", direct_client
+    yield constants, "API_CLIENT", _Proxying(constants.API_CLIENT, client, contexts, query, labels)
 
 
 def _sinks() -> Iterator[Replacement]:
@@ -220,10 +245,41 @@ class _Labelling:
     def do_query(self, **request: Any) -> Any:
         """Submit a query."""
         if self._labels:
-            given = request.get("labels") or []
-            further = [label for label in self._labels if label not in given]
-            request["labels"] = [*further[: MAX_LABELS - len(given)], *given]
+            request["labels"] = _labelled(request.get("labels"), self._labels)
         return self._connection.do_query(**request)
+
+
+class _Proxying:
+    """The client's connection to Polars Cloud: it labels what it submits, and submits to the compute alone."""
+
+    def __init__(self, api: Any, client: PolarsClient, contexts: _Contexts, query: str, labels: Sequence[str]) -> None:
+        self._api = api
+        self._client = client
+        self._contexts = contexts
+        self._query = query
+        self._labels = labels
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._api, name)
+
+    def submit_query(self, compute_id: Any, plan: Any, settings: Any, labels: Any, *lineage: Any) -> Any:
+        """Submit a query in proxy mode."""
+        if compute_id not in self._contexts.compute_ids():
+            raise _stray(self._query)
+        try:
+            labels = _labelled(labels, self._labels) if self._labels else labels
+            return self._api.submit_query(compute_id, plan, settings, labels, *lineage)
+        except Exception as error:
+            if type(error).__name__ != "EncodedPolarsError":
+                raise
+            raise self._client.part("query.query").decode_error(str(error)) from None
+
+
+def _labelled(given: Sequence[str] | None, labels: Sequence[str]) -> list[str]:
+    """Return the labels of a query: those of the task, as far as there is room, and then its own."""
+    own = list(given or ())
+    further = [label for label in labels if label not in own]
+    return [*further[: MAX_LABELS - len(own)], *own]
 
 
 def _default_credential_provider() -> Any:

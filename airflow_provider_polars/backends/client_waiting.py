@@ -70,6 +70,7 @@ def waits(client: PolarsClient, observer: Waiting, use: Callable[[Any], None]) -
         return status(handle)
 
     replacements: list[Replacement] = [
+        *_proxy_waits(client, observer),
         (direct, "await_result", await_result),
         (direct, "await_result_async", await_result_async),
         (direct, "get_status", get_status),
@@ -92,6 +93,30 @@ def waits(client: PolarsClient, observer: Waiting, use: Callable[[Any], None]) -
 
         replacements.append((direct, "_get_stream", get_stream))
     return replacements
+
+
+def _proxy_waits(client: PolarsClient, observer: Waiting) -> list[Replacement]:
+    """Return what makes the methods that wait for a query in proxy mode do so through ``observer``."""
+    proxy = client.module.ProxyQuery
+    wait, wait_async, status = proxy.await_result, proxy.await_result_async, proxy.get_status
+
+    def await_result(handle: Any, *args: Any, **options: Any) -> Any:
+        observer.wait(str(handle._query_id))
+        return wait(handle, *args, **options)
+
+    async def await_result_async(handle: Any, *args: Any, **options: Any) -> Any:
+        await asyncio.to_thread(observer.wait, str(handle._query_id))
+        return await wait_async(handle, *args, **options)
+
+    def get_status(handle: Any) -> Any:
+        observer.check_waiting(str(handle._query_id))
+        return status(handle)
+
+    return [
+        (proxy, "await_result", await_result),
+        (proxy, "await_result_async", await_result_async),
+        (proxy, "get_status", get_status),
+    ]
 
 
 def _kept_back(handle: Any, error: Exception) -> Exception:

@@ -35,11 +35,16 @@ _WITHHELD = ("AIRFLOW__", "AIRFLOW_CONN_", "AIRFLOW_VAR_")
 
 
 class Execution(abc.ABC):
-    """Outputs being computed; ``outcomes`` has those that have ended: what the runner says, or an exception."""
+    """Outputs being computed.
+
+    :ivar outcomes: of those that have ended: what the runner says, or an exception.
+    :ivar scanned: what each of them scans, if that was asked for.
+    """
 
     def __init__(self, outputs: list[str]) -> None:
         self.outputs = outputs
         self.outcomes: dict[str, Outcome] = {}
+        self.scanned: dict[str, list[list[str]]] = {}
 
     @property
     def ended(self) -> bool:
@@ -201,6 +206,8 @@ class RunnerExecution(Execution):
             answer = json.loads(line)
             if answer["key"] is None:
                 self._end_rest(DescribedError(answer["error"]))
+            elif "scanned" in answer:
+                self.scanned[answer["key"]] = answer["scanned"]
             else:
                 self.outcomes[answer["key"]] = answer["done"] if "done" in answer else DescribedError(answer["error"])
         if not chunk:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import os
+import socket
 import sys
 import tempfile
 import threading
@@ -25,6 +27,7 @@ from airflow_provider_polars.backends.execution import (
 from airflow_provider_polars.backends.staging import Staging
 from airflow_provider_polars.compute.local import LocalCompute
 from airflow_provider_polars.exceptions import PolarsProviderError, QueryCancelledError
+from airflow_provider_polars.query.datasets import all_inputs
 from airflow_provider_polars.query.paths import local_path
 from airflow_provider_polars.query.result import ResultRef
 from airflow_provider_polars.query.sinks import FileSink, Sink
@@ -78,6 +81,12 @@ class LocalBackend(Backend[LocalCompute]):
         state = RunState.CANCELLED if isinstance(outcome, QueryCancelledError) else RunState.FAILED
         return RunStatus(state=state, error=self._run_failure(outcome, _sink(self._outputs[run.output]).target))
 
+    def where(self, run: Run | None = None) -> str:
+        compute = self.compute
+        polars = f"the Polars of {compute.python}" if compute.python else f"Polars {_polars_version()}"
+        threads = f", {compute.threads} thread{'s' * (compute.threads > 1)}" if compute.threads else ""
+        return f"worker {socket.gethostname()}, {polars}, engine {self._engine}{threads}"
+
     def watch(self, runs: Sequence[Run], seconds: float) -> None:
         if self._execution is not None:
             self._execution.wait(seconds)
@@ -115,6 +124,11 @@ class LocalBackend(Backend[LocalCompute]):
             head=done["head"],
         )
 
+    def inputs(self, run: Run) -> list[list[str]]:
+        if self._execution is None or self._submission is None or not self._submission.finds_inputs:
+            return []
+        return all_inputs(self._submission.query, self._execution.scanned.get(run.output, []))
+
     def close(self) -> None:
         if self._execution is not None:
             self._execution.close()
@@ -138,6 +152,7 @@ class LocalBackend(Backend[LocalCompute]):
                 "engine": self._engine,
                 "head_rows": head_rows,
                 "sys_path": import_paths(),
+                "finds_inputs": submission.finds_inputs,
             }
             limit = int(compute.memory_limit_gb * 1e9) if compute.memory_limit_gb else None
             python = compute.python or sys.executable
@@ -154,10 +169,19 @@ class LocalBackend(Backend[LocalCompute]):
                 raise
             raise ours from error
 
-        def job_of(name: str) -> Any:
-            return lambda: runner.run(frames[name], writes[name], self._engine, head_rows)
+        scanned: dict[str, list[list[str]]] = {}
 
-        return InProcessExecution({name: job_of(name) for name in writes})
+        def job_of(name: str) -> Callable[[], dict[str, Any]]:
+            def job() -> dict[str, Any]:
+                if submission.finds_inputs:
+                    scanned[name] = runner.scanned(frames[name])
+                return runner.run(frames[name], writes[name], self._engine, head_rows)
+
+            return job
+
+        execution = InProcessExecution({name: job_of(name) for name in writes})
+        execution.scanned = scanned
+        return execution
 
     def _write(self, output: Output) -> dict[str, Any]:
         """Return the sink as the runner takes it; a local file is staged, rows for an object store wait in one."""
@@ -234,3 +258,13 @@ def _input_as_json(given: Input) -> dict[str, Any]:
             "storage_options": dict(given.storage_options),
         }
     }
+
+
+def _polars_version() -> str:
+    """Return the version of the task's own Polars, which a distribution of another name may have brought."""
+    if (loaded := sys.modules.get("polars")) is not None:
+        return str(loaded.__version__)
+    try:
+        return importlib.metadata.version("polars")
+    except importlib.metadata.PackageNotFoundError:
+        return "of an unknown version"

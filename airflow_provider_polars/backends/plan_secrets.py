@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from airflow_provider_polars.clients.access import ClusterAccess
@@ -19,10 +19,10 @@ _log = logging.getLogger(__name__)
 class PlanSecrets:
     """Lets secrets into plans if the compute allows it, over TLS alone, and says so in the log.
 
-    :param access: the cluster that plans go to.
+    :param access: gives the cluster that plans go to.
     """
 
-    def __init__(self, compute: RemoteCompute, access: ClusterAccess) -> None:
+    def __init__(self, compute: RemoteCompute, access: Callable[[], ClusterAccess]) -> None:
         self._compute = compute
         self._access = access
         self._said: set[str] = set()
@@ -66,10 +66,11 @@ class PlanSecrets:
             _refuse_in_clear("upstream results", access)
 
     def _send(self, whose: str) -> None:
-        _refuse_in_clear(whose, self._access)
+        access = self._access()
+        _refuse_in_clear(whose, access)
         if whose not in self._said:
             self._said.add(whose)
-            _log.info("The secrets of %s travel to %s inside of the plan", whose, self._access.uri)
+            _log.info("The secrets of %s travel to %s inside of the plan", whose, access.uri)
 
 
 def _refuse_in_clear(whose: str, access: ClusterAccess) -> None:

@@ -11,6 +11,7 @@ import os
 import sys
 import tempfile
 import uuid
+from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
@@ -137,6 +138,19 @@ class PolarsClient:
         observatory = self.module.ClientOptions(uri=access.observatory, **options)
         return self.module.ClusterContext(access.uri, observatory=observatory, **options)
 
+    def check_instance(self, given: Iterable[str]) -> None:
+        """Refuse parameters of an instance that this client does not know.
+
+        :raises RefusedOptionError: naming the first.
+        """
+        known = inspect.signature(self.module.ComputeContext.__init__).parameters
+        for name in given:
+            if name not in known:
+                raise RefusedOptionError(
+                    f"CloudCompute({name}=) is no parameter of ComputeContext in {self.name} {self.version}. Remove "
+                    "it, or upgrade the client on the workers."
+                )
+
     def access_of(self, arguments: dict[str, Any]) -> ClusterAccess:
         """Return the access that the arguments of a ``ClusterContext`` stand for."""
         if "uri" in arguments:
@@ -207,6 +221,11 @@ class PolarsClient:
                     "speaks to. Remove it."
                 )
 
+    @property
+    def has_lineage(self) -> bool:
+        """Whether this client can tell a cluster of the run that a query is a part of."""
+        return hasattr(self.module.LazyFrameRemote, "with_lineage")
+
     def labels(self, labels: tuple[str, ...]) -> list[str]:
         """Return the labels that this client sends; older ones would drop them without a word."""
         return list(labels) if self._has_labels else []
@@ -250,9 +269,10 @@ class PolarsClient:
             )
 
 
-def check_versions(client: PolarsClient, cluster_polars: str, uri: str) -> None:
+def check_versions(client: PolarsClient, cluster_polars: str, where: str) -> None:
     """Refuse a cluster whose Polars is not the client's: it could not read its plans.
 
+    :param where: what runs that Polars, as words.
     :raises VersionMismatchError: saying which side has what, and what to install.
     """
     if cluster_polars in ("", client.polars):
@@ -260,7 +280,7 @@ def check_versions(client: PolarsClient, cluster_polars: str, uri: str) -> None:
     fitting = CLIENT_OF_POLARS.get(cluster_polars)
     wanted = f"polars-cloud=={fitting}" if fitting else f"the polars-cloud that pins polars=={cluster_polars}"
     raise VersionMismatchError(
-        f"The cluster at {uri} runs Polars {cluster_polars}, this worker has Polars {client.polars} ({client.name} "
+        f"The {where} runs Polars {cluster_polars}, this worker has Polars {client.polars} ({client.name} "
         f"{client.version}). Plans are read by the same version only. Install {wanted} on the workers, or a cluster "
         f"with Polars {client.polars}."
     )

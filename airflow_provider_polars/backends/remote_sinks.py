@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_polars.backends.base import ParentRun
 from airflow_provider_polars.backends.plan_secrets import PlanSecrets
 from airflow_provider_polars.exceptions import ConfigurationError
 from airflow_provider_polars.query.paths import local_path
@@ -19,16 +20,24 @@ if TYPE_CHECKING:
 
 
 def scaled(
-    frame: pl.LazyFrame, context: Any, settings: Mapping[str, Any] | None, labels: list[str], **options: Any
+    frame: pl.LazyFrame,
+    context: Any,
+    settings: Mapping[str, Any] | None,
+    labels: list[str],
+    lineage: Mapping[str, str],
+    **options: Any,
 ) -> Any:
     """Return the client's ``ExecuteRemote`` for a query.
 
     :param settings: of the distributed query, None for one node.
+    :param lineage: arguments of the client's ``with_lineage``, none for not to call it.
     :param options: ``engine``, ``n_retries``, ``priority``, as far as they are given.
     """
     remote: Any = frame.remote(context, **options)
     if labels:
         remote = remote.labels(labels)
+    if lineage:
+        remote = remote.with_lineage(**lineage)
     if settings is None:
         return remote.single_node()
     return remote.distributed(**{name: value for name, value in settings.items() if name != "sink_to_single_file"})
@@ -65,6 +74,19 @@ def write(
         credential_provider=None,
         sink_to_single_file=as_single_file,
     )
+
+
+def lineage(parent: ParentRun | None, output: str) -> dict[str, str]:
+    """Return how the cluster is to name the run of an output, and the run that it is a part of."""
+    if parent is None:
+        return {}
+    return {
+        "job_namespace": parent.namespace,
+        "job_name": f"{parent.job}.{output}",
+        "parent_run_id": parent.run_id,
+        "parent_job_namespace": parent.namespace,
+        "parent_job_name": parent.job,
+    }
 
 
 def single_file(sink: Sink | None, settings: Mapping[str, Any] | None, *, asked: bool) -> bool | None:

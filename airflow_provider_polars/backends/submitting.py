@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import functools
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -27,6 +30,7 @@ from airflow_provider_polars.exceptions import (
     QueryTimeoutError,
     RefusedOptionError,
 )
+from airflow_provider_polars.query.datasets import all_inputs
 from airflow_provider_polars.query.result import ResultRef
 from airflow_provider_polars.query.sinks import Sink
 from airflow_provider_polars.query.source import Input, SqlSource, map_inputs
@@ -38,10 +42,27 @@ WAIT_SECONDS = 1.0
 _log = logging.getLogger(__name__)
 
 
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """Where queries go to.
+
+    :param access: gives how to reach the cluster, or what stands between it and us.
+    :param context: gives the context of the client that leads there, within a block.
+    :param link: gives the page of a query by its id.
+    :param max_plan_bytes: that a plan may have there, whatever the compute allows.
+    """
+
+    access: Callable[[], ClusterAccess]
+    context: Callable[[PolarsClient], contextlib.AbstractContextManager[Any]]
+    link: Callable[[str], str]
+    max_plan_bytes: int = sys.maxsize
+
+
 class ClusterSubmission:
     """A submission under way. It observes the client: queries of the task's outputs are known before they are
     submitted, and any other is one that the function submits by itself.
 
+    :param target: where queries go to.
     :param scaling: ``auto``, ``distributed`` or ``single-node``, for queries that do not say.
     :param keep: called with each Run the moment it exists.
     :param has_ended: waits for a Run for some seconds at most and says whether it has ended, or raises; for functions
@@ -54,7 +75,7 @@ class ClusterSubmission:
     def __init__(
         self,
         compute: RemoteCompute,
-        access: ClusterAccess,
+        target: Target,
         submission: Submission,
         *,
         scaling: str,
@@ -63,11 +84,11 @@ class ClusterSubmission:
         interrupted: threading.Event,
     ) -> None:
         self.compute = compute
-        self.access = access
+        self.target = target
         self.submission = submission
         self.returned: Any = None
         self.elsewhere: dict[str, ClusterAccess] = {}
-        self._secrets = PlanSecrets(compute, access)
+        self._secrets = PlanSecrets(compute, target.access)
         self._keep = keep
         self._has_ended = has_ended
         self._interrupted = interrupted
@@ -79,11 +100,19 @@ class ClusterSubmission:
         self._output: Output | None = None
         self._by_itself: dict[str, Run] = {}
         self._lock = threading.Lock()
+        self._plans = threading.local()
         self._thread = threading.get_ident()
+
+    @property
+    def access(self) -> ClusterAccess:
+        """How to reach the cluster of the compute."""
+        return self.target.access()
 
     def check(self, client: PolarsClient) -> None:
         """Refuse what the installed client cannot do, before anything is connected or called."""
         client.check_options(self.submission.options, self._engine, self._settings)
+        if self.submission.parent_run and not client.has_lineage:
+            _log.info("%s %s is too old to tell a cluster of the run of the task", client.name, client.version)
         for output in self.submission.outputs:
             if output.sink is not None:
                 client.check_sink(output.sink)
@@ -98,10 +127,9 @@ class ClusterSubmission:
         from airflow_provider_polars import runner
 
         query = self.submission.query
-        with self._translated():
-            context = client.context(self.access)
+        with self._translated(), self.target.context(client) as context:
             connected()
-            limit = int(self.compute.max_plan_mb * 1e6)
+            limit = min(int(self.compute.max_plan_mb * 1e6), self.target.max_plan_bytes)
             labels = client.labels(self._labels)
             with observed(client, context, self, query=repr(query.source), labels=labels, max_plan_bytes=limit):
                 function = query.source.load()
@@ -122,14 +150,22 @@ class ClusterSubmission:
     def connecting(self, access: ClusterAccess) -> None:
         self._secrets.check_other(access)
 
+    def planned(self, plan: bytes) -> None:
+        from airflow_provider_polars import runner
+
+        if self.submission.finds_inputs:
+            self._plans.inputs = all_inputs(self.submission.query, runner.scans(plan))
+
     def submitted(self, query_id: str, access: ClusterAccess | None) -> None:
-        details: dict[str, Any] = {"query": repr(self.submission.query.source)}
+        details: dict[str, Any] = {"query": repr(self.submission.query.source), **vars(self._plans)}
+        link = self.target.link
         if self.submission.options.head_rows:
             details["head_rows"] = self.submission.options.head_rows
         if access is None or (access.uri, access.headers) == (self.access.uri, self.access.headers):
             access = self.access
         else:
             self.elsewhere[access.uri] = access
+            link = functools.partial(query_url, access)
             details["cluster"] = {name: value for name, value in vars(access).items() if value and name != "headers"}
         output = self._output if threading.get_ident() == self._thread else None
         if output is not None and output.sink is not None:
@@ -142,7 +178,7 @@ class ClusterSubmission:
                 submitted_at=time.time(),
                 details=details,
                 adoptable=output is not None,
-                link=query_url(access, query_id),
+                link=link(query_id),
             )
             if output is None:
                 self._by_itself[query_id] = run
@@ -177,6 +213,7 @@ class ClusterSubmission:
             context,
             self._settings,
             client.labels(self._labels),
+            remote_sinks.lineage(self.submission.parent_run, output.name) if client.has_lineage else {},
             **{name: value for name, value in given.items() if value is not None},
         )
         storage = self._storage(output.sink, output.storage_options) if output.sink else {}

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_polars import __version__
 from airflow_provider_polars.clients.access import SCHEDULER_PORT, ClusterAccess, ssl_context, system_bundle
 from airflow_provider_polars.clients.certificates import common_name, holds_now, names, peer_certificate, pem
+from airflow_provider_polars.clients.deadlines import hang_up
 from airflow_provider_polars.clients.sockets import Deadline
 from airflow_provider_polars.exceptions import ClusterAccessError, ClusterUnreachableError, PolarsProviderError
 
@@ -64,7 +65,7 @@ class ComputePlane:
 
     def __init__(self, access: ClusterAccess, *, client_version: str, polars_version: str) -> None:
         self.access = access
-        self._metadata = (
+        self.metadata = (
             *access.headers.items(),
             ("x-client-version", client_version),
             ("x-polars-version", polars_version),
@@ -81,13 +82,13 @@ class ComputePlane:
 
         from airflow_provider_polars.protocol import compute_plane_pb2 as wire
 
-        call = self._stub.GetComputeVersions.future(wire.Empty(), timeout=seconds, metadata=self._metadata)
+        call = self._stub.GetComputeVersions.future(wire.Empty(), timeout=seconds, metadata=self.metadata)
 
         def wait() -> ComputeVersions:
             try:
                 versions = call.result().versions
             except grpc.RpcError as error:
-                ours = self._ours(error)
+                ours = self.error_for(error)
                 if isinstance(ours, LookupError):
                     ours = ClusterAccessError(f"What answers at {self.access.uri} is no Polars scheduler: {ours}")
                 raise ours from error
@@ -150,25 +151,41 @@ class ComputePlane:
     def close(self) -> None:
         """Hang up."""
         if "_channel" in self.__dict__:
-            self._channel.close()
+            hang_up(self._channel)
+
+    def open_channel(self, module: Any, *more: tuple[str, Any]) -> Any:
+        """Return a new channel to the cluster, of ``grpc`` or of ``grpc.aio``.
+
+        :param more: options of gRPC.
+        """
+        import grpc
+
+        target = self.access.uri.partition("://")[2]
+        options = [*_CHANNEL_OPTIONS, *more]
+        if self.access.domain_name:
+            options.append(("grpc.default_authority", self.access.domain_name))
+        if not self.access.is_tls:
+            return module.insecure_channel(target, options)
+        roots, name = self.trust
+        if name:
+            options.append(("grpc.ssl_target_name_override", name))
+        return module.secure_channel(target, grpc.ssl_channel_credentials(roots), options)
+
+    @functools.cached_property
+    def trust(self) -> tuple[bytes | None, str | None]:
+        """The certificates to trust, and the name to look for in the cluster's if it is not its host. It may block.
+
+        :raises ClusterUnreachableError: if the cluster is to be trusted as it is, and does not answer.
+        """
+        return self._trust() if self.access.is_tls else (None, None)
 
     @functools.cached_property
     def _channel(self) -> Any:
         import grpc
 
-        target = self.access.uri.partition("://")[2]
-        options = [*_CHANNEL_OPTIONS]
-        if self.access.domain_name:
-            options.append(("grpc.default_authority", self.access.domain_name))
-        if not self.access.is_tls:
-            return grpc.insecure_channel(target, options)
-        roots, name = self._trust()
-        if name:
-            options.append(("grpc.ssl_target_name_override", name))
-        return grpc.secure_channel(target, grpc.ssl_channel_credentials(roots), options)
+        return self.open_channel(grpc)
 
     def _trust(self) -> tuple[bytes | None, str | None]:
-        """Return the certificates to trust, and the name to look for in the cluster's if it is not its host."""
         if self.access.insecure:
             return self._trust_what_is_shown()
         if self.access.ca_cert is not None:
@@ -197,9 +214,9 @@ class ComputePlane:
         import grpc
 
         try:
-            return getattr(self._stub, method)(request, timeout=seconds, metadata=self._metadata)
+            return getattr(self._stub, method)(request, timeout=seconds, metadata=self.metadata)
         except grpc.RpcError as error:
-            raise self._ours(error) from error
+            raise self.error_for(error) from error
 
     def _try(self, method: str, query_id: str) -> None:
         try:
@@ -225,7 +242,7 @@ class ComputePlane:
         import grpc
 
         ask = self._stub.GetQueryResult.future
-        calls = {name: ask(_query(name), timeout=seconds, metadata=self._metadata) for name in query_ids}
+        calls = {name: ask(_query(name), timeout=seconds, metadata=self.metadata) for name in query_ids}
         try:
             _wait_for_all(calls.values(), seconds)
         finally:
@@ -237,7 +254,7 @@ class ComputePlane:
                 if call.result().query_status in DONE:
                     ended[query_id] = call.result()
                 continue
-            error = self._ours(call)
+            error = self.error_for(call)
             if isinstance(error, LookupError):
                 ended[query_id] = None
             elif not isinstance(error, ClusterUnreachableError):
@@ -257,8 +274,8 @@ class ComputePlane:
             time.sleep(max(min(pause, deadline - time.monotonic()), 0))
             pause = min(pause * _POLL_GROWTH, _LONGEST_POLL_SECONDS)
 
-    def _ours(self, error: Any) -> Exception:
-        """Return our error for one of gRPC."""
+    def error_for(self, error: Any) -> Exception:
+        """Return our error for one of gRPC, :class:`LookupError` for a query that is not known."""
         import grpc
 
         code, place = error.code(), self.access.uri

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import contextvars
 import threading
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
+HANG_UP_SECONDS = 2.0
+
+
+def hang_up(channel: Any) -> None:
+    """Close a channel of gRPC, and do not wait for one that cannot be closed.
+
+    A time limit of Airflow that strikes while a call is being made leaves a channel whose ``close`` never returns.
+    """
+    with contextlib.suppress(TimeoutError):
+        within(HANG_UP_SECONDS, channel.close)
 
 
 def within(seconds: float, function: Callable[[], T]) -> T:

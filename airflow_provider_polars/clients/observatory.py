@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
 import http.client
 import json
 import logging
-import re
 import time
 from collections.abc import Callable
 from http import HTTPStatus
@@ -15,6 +13,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from airflow_provider_polars.clients.access import ClusterAccess, ssl_context
+from airflow_provider_polars.clients.times import parse_time
 
 _FIGURES = {
     "stages": "total_num_stages",
@@ -22,7 +21,6 @@ _FIGURES = {
     "bytes_read": "total_bytes_read",
     "bytes_shuffled": "total_bytes_shuffled",
 }
-_TIME = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d+))?([Zz]|[+-]\d\d:\d\d)")
 _NO_QUERY = "00000000-0000-0000-0000-000000000000"
 _log = logging.getLogger(__name__)
 
@@ -82,28 +80,29 @@ def summarise(details: dict[str, Any]) -> dict[str, Any]:
     return summary
 
 
+def describe(details: dict[str, Any]) -> str:
+    """Return how far a query has come, as words: stages, rows and bytes, as far as they are known; "" if none is."""
+    stages, finished = details.get("total_num_stages"), details.get("finished_stages")
+    parts = []
+    if type(stages) is int and isinstance(finished, list):
+        parts.append(f"{len(finished)} of {stages} stages done")
+    if type(rows := details.get("total_rows_read")) is int:
+        parts.append(f"{rows:,} rows read")
+    if type(size := details.get("total_bytes_read")) is int:
+        parts.append(f"{size / 1e6:,.1f} MB read")
+    return ", ".join(parts)
+
+
 def _timings(details: dict[str, Any]) -> dict[str, float]:
     planning = details.get("query_plan_timing")
     planning = planning if isinstance(planning, dict) else {}
-    requested, started, ended = (_time(details.get(name)) for name in ("request_time", "start_time", "end_time"))
-    plan_started, planned = (_time(planning.get(name)) for name in ("plan_start_time", "plan_end_time"))
+    requested, started, ended = (parse_time(details.get(name)) for name in ("request_time", "start_time", "end_time"))
+    plan_started, planned = (parse_time(planning.get(name)) for name in ("plan_start_time", "plan_end_time"))
     queued_from = planned if planned and started and planned <= started else requested
     spans = {"queue": (queued_from, started), "plan": (plan_started, planned), "run": (started, ended)}
     return {
         name: round(max((end - start).total_seconds(), 0.0), 6) for name, (start, end) in spans.items() if start and end
     }
-
-
-def _time(value: Any) -> dt.datetime | None:
-    found = _TIME.fullmatch(value) if isinstance(value, str) else None
-    if found is None:
-        return None
-    day, time, fraction, zone = found.groups()
-    zone = "+00:00" if zone in "Zz" else zone
-    try:
-        return dt.datetime.fromisoformat(f"{day}T{time}.{(fraction or '').ljust(6, '0')[:6]}{zone}")
-    except ValueError:
-        return None
 
 
 def _reason(status: int) -> str:

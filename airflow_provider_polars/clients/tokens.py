@@ -1,10 +1,12 @@
-"""Whether the identity service of Polars Cloud accepts a service account.
+"""The identity service of Polars Cloud: tokens for a service account, and whether it accepts one.
 
 The Polars Cloud client cannot tell: a wrong secret and a service that is down raise the same error there.
 """
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import dataclasses
 import functools
 import json
@@ -19,6 +21,9 @@ from airflow_provider_polars.exceptions import ConfigurationError, CredentialsEr
 
 DEFAULT_DOMAIN = "prd.cloud.pola.rs"
 SECONDS = 3.5
+UNREADABLE_SECONDS = 60.0
+"""How long a token is taken to hold that does not say it."""
+
 _PATH = "/realms/Polars/protocol/openid-connect/token"
 _LARGEST_ANSWER = 65_536
 _REFUSALS = ("access_denied", "invalid_client", "invalid_grant", "unauthorized_client")
@@ -49,8 +54,46 @@ class _Answer:
     failure: str = ""
 
 
+@dataclasses.dataclass(frozen=True)
+class Token:
+    """An access token.
+
+    :param expires: epoch seconds; what the token says, else :data:`UNREADABLE_SECONDS` from now.
+    """
+
+    text: str = dataclasses.field(repr=False)
+    expires: float
+
+    @classmethod
+    def of(cls, text: str) -> Token:
+        """Return a token; when it expires stands in its middle part (JWT, claim ``exp``)."""
+        expires = time.time() + UNREADABLE_SECONDS
+        with contextlib.suppress(ValueError, IndexError, KeyError, TypeError, RecursionError):
+            claims = text.split(".")[1].replace("+", "-").replace("/", "_")
+            expires = float(json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))["exp"])
+        return cls(text, expires)
+
+    @property
+    def header(self) -> str:
+        """The value of ``authorization``."""
+        return f"Bearer {self.text}"
+
+    def sign(self, request: Any) -> Any:
+        """Put the token into a request of httpx, which hides it wherever it shows requests."""
+        request.headers["authorization"] = self.header
+        return request
+
+
 def check_service_account(account: Account, seconds: float = SECONDS) -> None:
     """Return if the identity service gives a token for ``account``. The token is thrown away.
+
+    Raises what :func:`fetch_token` raises.
+    """
+    fetch_token(account, seconds)
+
+
+def fetch_token(account: Account, seconds: float = SECONDS) -> Token:
+    """Return a token that the identity service gives for ``account``.
 
     The address is that of the client: ``POLARS_CLOUD_DOMAIN``, else the one of Polars Cloud. Like the client it goes
     through a proxy of the environment and trusts what ``SSL_CERT_FILE`` names. It follows no redirect.
@@ -68,7 +111,7 @@ def check_service_account(account: Account, seconds: float = SECONDS) -> None:
         answer = _Answer(failure=f"no answer within {seconds:g} seconds")
     verdict = _read(answer)
     if verdict == "accepted":
-        return
+        return Token.of(str(_json_object(answer.body)["access_token"]))
     host = _host(url)
     if verdict == "refused":
         raise CredentialsError(

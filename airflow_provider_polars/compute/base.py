@@ -19,7 +19,7 @@ class Compute(Spec):
     A kind lives in the module ``compute/<kind>.py`` and names, by import path, the backend that runs
     queries on it and the hook that makes that backend from an Airflow connection.
 
-    :cvar managed: whether it has to be started before a query and stopped after.
+    :cvar managed: whether computes of this kind are started before a query and stopped after.
     :cvar options: the query options it can honour; any other is refused by name.
     """
 
@@ -29,6 +29,16 @@ class Compute(Spec):
     hook: ClassVar[str]
     managed: ClassVar[bool] = False
     options: ClassVar[frozenset[str]] = frozenset()
+
+    @property
+    def needs_start(self) -> bool:
+        """Whether this one has to be started before a query; False for one that runs already."""
+        return self.managed
+
+    @property
+    def place(self) -> str:
+        """Where it was started; computes of one place can be asked about together. None but itself by default."""
+        return repr(self.to_dict())
 
     @classmethod
     def find_kind(cls, kind: str) -> type[Any]:

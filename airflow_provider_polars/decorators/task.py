@@ -44,6 +44,9 @@ class _PolarsDecoratedOperator(DecoratedOperator, PolarsRemoteOperator):
         check_names("polars_task", kwargs, type(self))
         super().__init__(python_callable=python_callable, op_args=op_args, op_kwargs=op_kwargs, **kwargs)
 
+    def function_arguments(self) -> Any:
+        return [self.op_args, self.op_kwargs]
+
     def build(self, context: Context, resolver: InputResolver) -> Query:
         """Return the function with its arguments; the context's names are there for parameters that ask for them."""
         function = self.python_callable

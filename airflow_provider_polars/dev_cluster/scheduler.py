@@ -263,8 +263,10 @@ class Scheduler:
 
         None overtakes the first, except those that wait for more workers than the cluster has.
         """
-        waiting, self._waiting = sorted(entry for entry in self._waiting if not entry[2].ended.is_set()), []
         idle = [worker for worker in self.workers.values() if worker.query_id is None]
+        if not idle:
+            return
+        waiting, self._waiting = sorted(entry for entry in self._waiting if not entry[2].ended.is_set()), []
         for index, entry in enumerate(waiting):
             query = entry[2]
             wanted = max(query.needed_workers, min(query.most_workers or len(self.workers), len(self.workers)))

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from typing import TYPE_CHECKING, Any
 
+from airflow.sdk.log import mask_secret
+
+from airflow_provider_polars.backends.polars_client import client_version, polars_version
+from airflow_provider_polars.clients.control_plane import ControlPlane
 from airflow_provider_polars.clients.deadlines import within
 from airflow_provider_polars.clients.tokens import check_service_account
+from airflow_provider_polars.compute.cloud import CloudCompute
 from airflow_provider_polars.credentials import Given, ServiceAccount, resolve
 from airflow_provider_polars.exceptions import ConfigurationError, PolarsProviderError, nearest
 from airflow_provider_polars.hooks import settings
-from airflow_provider_polars.hooks.connections import find_connection, read_extra
+from airflow_provider_polars.hooks.connections import find_connection, read_extra, without_id
 from airflow_provider_polars.hooks.polars import PolarsHook
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
+
+    from airflow_provider_polars.backends.base import Backend
+    from airflow_provider_polars.backends.managing import ComputeManager
 
 CONNECTION_MODES = ("direct", "proxy")
 CONNECTION_TYPES = ("polars_cloud", "http", "https")
@@ -78,7 +88,7 @@ class PolarsCloudHook(PolarsHook):
         :raises ConfigurationError: if the connection does not exist, or is wrong.
         """
         account = resolve(
-            self._given(),
+            self._given,
             client_id_variable=self.client_id_variable or settings.client_id_variable(),
             client_secret_variable=self.client_secret_variable or settings.client_secret_variable(),
         )
@@ -95,12 +105,60 @@ class PolarsCloudHook(PolarsHook):
         check_service_account(account)
         return {"source": account.source}
 
+    def control_plane(self) -> ControlPlane:
+        """Return the control plane as the service account; it is not called before it is used.
+
+        :raises CredentialsError: see :meth:`service_account`.
+        """
+        return ControlPlane(
+            self.service_account(),
+            client_version=client_version(),
+            polars_version=polars_version(),
+            mask=mask_secret,
+        )
+
+    def complete(self, compute: CloudCompute) -> CloudCompute:
+        """Return a compute with what the connection says of where it runs; what the compute says wins."""
+        if compute.mark is not None:
+            return compute
+        given: dict[str, Any] = {
+            "workspace": compute.workspace or self.workspace,
+            "organization": compute.organization or self.organization,
+        }
+        if compute.needs_start and compute.name is None:
+            given["connection_mode"] = compute.connection_mode or self.connection_mode
+        return dataclasses.replace(compute, **given)
+
+    def get_backend(self, compute: Any) -> Backend[Any]:
+        """Return what runs queries on a compute that was started.
+
+        :raises ConfigurationError: if it was not.
+        :raises CredentialsError: see :meth:`service_account`.
+        """
+        from airflow_provider_polars.backends.cloud import CloudBackend
+
+        complete = self.complete(compute)
+        backend = CloudBackend(complete, self.control_plane(), scaling=complete.scaling or "auto")
+        backend.unreachable_seconds = settings.unreachable_seconds()
+        return backend
+
+    def get_manager(self, compute: Any) -> ComputeManager[Any]:
+        """Return what starts and stops instances.
+
+        :raises ConfigurationError: if ``[polars] deployment_id`` is not set.
+        :raises CredentialsError: see :meth:`service_account`.
+        """
+        from airflow_provider_polars.backends.cloud_manager import CloudManager
+
+        deployment, max_vcpus = settings.deployment_id(), settings.max_vcpus()
+        return CloudManager(self.complete(compute), self.control_plane(), deployment=deployment, max_vcpus=max_vcpus)
+
     def test_connection(self) -> tuple[bool, str]:
         """Check fields and service account within 5 seconds, without importing Polars; for Airflow's Test button."""
         try:
-            return True, within(TEST_SECONDS, self._describe)
+            return True, without_id(within(TEST_SECONDS, self._describe), self.conn_id)
         except PolarsProviderError as error:
-            return False, str(error)
+            return False, without_id(str(error), self.conn_id)
         except TimeoutError:
             return False, (
                 f"No answer within {TEST_SECONDS:g} seconds from the vault or from the identity service of Polars "
@@ -117,6 +175,7 @@ class PolarsCloudHook(PolarsHook):
             f"default compute: {compute or 'none'}."
         )
 
+    @functools.cached_property
     def _given(self) -> Given | None:
         given = None if self.conn_id is None else _given(find_connection(self.conn_id, "conn_id"))
         if given is not None and given.conn_type not in CONNECTION_TYPES:
@@ -127,7 +186,7 @@ class PolarsCloudHook(PolarsHook):
         return given
 
     def _field(self, name: str) -> str | None:
-        given = self._given()
+        given = self._given
         return given.text(name) if given else None
 
 

@@ -19,7 +19,9 @@ from airflow_provider_polars.clients.probe import probe
 from airflow_provider_polars.clients.sockets import Deadline
 from airflow_provider_polars.compute.cluster import ClusterCompute
 from airflow_provider_polars.exceptions import ConfigurationError, PolarsProviderError
+from airflow_provider_polars.hooks import settings
 from airflow_provider_polars.hooks.cluster_fields import ClusterFields
+from airflow_provider_polars.hooks.connections import without_id
 from airflow_provider_polars.hooks.polars import PolarsHook
 
 if TYPE_CHECKING:
@@ -89,7 +91,9 @@ class PolarsClusterHook(PolarsHook):
         """
         from airflow_provider_polars.backends.cluster import ClusterBackend
 
-        return ClusterBackend(compute, self.access(compute), scaling=self.scaling(compute))
+        backend = ClusterBackend(compute, self.access(compute), scaling=self.scaling(compute))
+        backend.unreachable_seconds = settings.unreachable_seconds()
+        return backend
 
     def find_connection(self) -> Connection | None:
         """Return the connection, None if no id is given.
@@ -116,7 +120,7 @@ class PolarsClusterHook(PolarsHook):
             with contextlib.closing(plane):
                 there = plane.versions(max(deadline.left - _OBSERVATORY_SECONDS, _OBSERVATORY_SECONDS))
         except PolarsProviderError as error:
-            return False, str(error)
+            return False, without_id(str(error), self.conn_id)
         message = [f"{access.uri} answers: cluster {there.compute_plane}, Polars {there.polars}."]
         if here["polars"] != there.polars:
             installed = f"Polars {here['polars']}" if here["polars"] else "No Polars"

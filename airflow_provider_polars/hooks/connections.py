@@ -27,6 +27,11 @@ def find_connection(conn_id: str, where: str) -> Connection:
         raise ConfigurationError(f"{where}={conn_id!r} may not be read here: {error}") from error
 
 
+def without_id(text: str, conn_id: str | None) -> str:
+    """Return what the Test button says of a connection, of which Airflow tests a copy with an id that it makes up."""
+    return text.replace(f"connection {conn_id!r}", "connection")
+
+
 def read_extra(connection: Connection) -> dict[str, Any]:
     """Return the extra fields of a connection.
 

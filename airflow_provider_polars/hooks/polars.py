@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from airflow.sdk import BaseHook
 
 from airflow_provider_polars.backends.base import Backend
+from airflow_provider_polars.backends.managing import ComputeManager
 from airflow_provider_polars.compute.base import Compute
 from airflow_provider_polars.exceptions import ConfigurationError, PolarsProviderError
 from airflow_provider_polars.get_provider_info import get_provider_info
-from airflow_provider_polars.hooks.connections import find_connection, read_extra
+from airflow_provider_polars.hooks.connections import find_connection, read_extra, without_id
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
@@ -75,6 +76,16 @@ class PolarsHook(BaseHook):
         backend: Backend[C] = getattr(importlib.import_module(module), name)(compute)
         return backend
 
+    def get_manager(self, compute: C) -> ComputeManager[C]:
+        """Return what starts and stops ``compute``.
+
+        :raises ConfigurationError: if its kind is not started, or there is no such connection.
+        """
+        raise ConfigurationError(
+            f"{type(compute).__name__} is neither started nor stopped. Leave out start and stop, or name a compute "
+            "that is started, such as CloudCompute."
+        )
+
     def _extra(self) -> dict[str, Any]:
         connection = self.find_connection()
         return {} if connection is None else read_extra(connection)
@@ -85,7 +96,7 @@ class PolarsHook(BaseHook):
             compute = self.default_compute()
             version = importlib.metadata.version("polars")
         except PolarsProviderError as error:
-            return False, str(error)
+            return False, without_id(str(error), self.conn_id)
         except importlib.metadata.PackageNotFoundError:
             return False, "Polars is not installed here; install the package polars."
         return True, f"Polars {version}; default compute: {compute or 'LocalCompute()'}."

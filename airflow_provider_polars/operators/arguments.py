@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import itertools
+import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -13,7 +14,7 @@ from airflow.sdk import BaseOperator
 
 from airflow_provider_polars.compute.base import Compute
 from airflow_provider_polars.compute.remote import RemoteCompute
-from airflow_provider_polars.exceptions import ConfigurationError
+from airflow_provider_polars.exceptions import ConfigurationError, RefusedOptionError
 from airflow_provider_polars.operators.base import as_compute, enclosing_compute_group
 from airflow_provider_polars.query.options import OPTION_NAMES, QueryOptions
 from airflow_provider_polars.query.paths import canonical, is_below
@@ -58,6 +59,11 @@ def check_values(arguments: Mapping[str, Any]) -> None:
 def check_fit(compute: Compute, sinks: Sinks, options: QueryOptions) -> None:
     """Refuse a sink or an option that the compute cannot serve."""
     options.check_compute(compute)
+    if options.wait is False and compute.needs_start:
+        raise ConfigurationError(
+            f"wait=False has no place with {compute!r}, which this task starts and stops: it would be gone before the "
+            "query has ended. Let the task wait, or use a compute that runs already."
+        )
     for sink in sinks.values():
         if isinstance(sink, Sink):
             sink.check_compute(compute.kind)
@@ -76,6 +82,36 @@ def check_group(task: Any, options: QueryOptions) -> None:
             f"wait=False has no place in the compute group {group.group_id!r}, which would stop its compute under the "
             "query. Move the task out of the group, or let it wait."
         )
+
+
+def check_waiting(compute: Compute, defer_after: Any, *, cancel_on_kill: bool) -> None:
+    """Refuse ``cancel_on_kill=False`` where a query cannot outlive its task.
+
+    :raises RefusedOptionError: see above.
+    :raises ConfigurationError: for a ``defer_after=`` that is no number.
+    """
+    if type(defer_after) not in (int, float) or not 0 <= defer_after < math.inf:
+        raise ConfigurationError(f"defer_after= must be a number of seconds, got {defer_after!r}.")
+    if not cancel_on_kill and (compute.needs_start or not isinstance(compute, RemoteCompute)):
+        raise RefusedOptionError(
+            f"cancel_on_kill=False cannot be honoured by {compute!r}, which ends with its task, and the query with it. "
+            "Remove it, or use a compute that runs on."
+        )
+
+
+def positive(value: Any, name: str, unit: str) -> float:
+    """Return a rendered argument as a number above zero.
+
+    :param unit: of the number, for the message.
+    :raises ConfigurationError: if it is none.
+    """
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = 0.0
+    if not 0 < number < math.inf:
+        raise ConfigurationError(f"{name} must be a number of {unit} above zero, got {value!r}.")
+    return number
 
 
 def is_output_map(sink: Any) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import jinja2
@@ -25,13 +25,21 @@ class FailFastOperator(BaseOperator):
 
     def execute(self, context: Context) -> Any:
         """Run :meth:`perform`; an error that a retry cannot mend ends the task without one."""
-        try:
-            return self.perform(context)
-        except PolarsProviderError as error:
-            raise without_retry(error) from error.__cause__
+        return _failing_fast(lambda: self.perform(context))
 
     def perform(self, context: Context) -> Any:
         """Do the work of the operator."""
+        raise NotImplementedError
+
+    def resume(self, context: Context, event: dict[str, Any], **kept: Any) -> Any:
+        """Run :meth:`go_on` with what a trigger has found, as :meth:`execute` runs :meth:`perform`.
+
+        :param kept: ``kwargs`` of the deferral, which :meth:`go_on` finds in the event.
+        """
+        return _failing_fast(lambda: self.go_on(context, {**event, **kept}))
+
+    def go_on(self, context: Context, event: dict[str, Any]) -> Any:
+        """Do what is left of the work after a deferral, in a new process."""
         raise NotImplementedError
 
 
@@ -81,9 +89,18 @@ class PolarsBaseOperator(FailFastOperator):
         if self.compute is not None:
             return as_compute(self.compute)
         if (group := enclosing_compute_group(self)) is not None:
+            if group.start is not None:
+                return started_compute(group, context)
             rendered: Compute = self.render_template(group.compute, context)
             return rendered
         return PolarsHook(self.conn_id).default_compute() or LocalCompute()
+
+
+def _failing_fast(work: Callable[[], Any]) -> Any:
+    try:
+        return work()
+    except PolarsProviderError as error:
+        raise without_retry(error) from error.__cause__
 
 
 def enclosing_compute_group(task: Any) -> Any:
@@ -92,6 +109,20 @@ def enclosing_compute_group(task: Any) -> Any:
     while group is not None and not isinstance(getattr(group, "compute", None), Compute):
         group = group.parent_group
     return group
+
+
+def started_compute(group: Any, context: Context) -> Compute:
+    """Return the handle of the compute that the start task of a group has started, for this index of a mapped group.
+
+    :raises ConfigurationError: if it has not.
+    """
+    handle = group.start.output.resolve(context)
+    if not isinstance(handle, Mapping):
+        raise ConfigurationError(
+            f"The compute of the group {group.group_id!r} is not started: the task {group.start.task_id!r} has "
+            "returned nothing. Clear this task together with it, as Airflow does by itself."
+        )
+    return as_compute(handle)
 
 
 def as_compute(value: Any) -> Compute:
@@ -108,9 +139,12 @@ def as_compute(value: Any) -> Compute:
     )
 
 
-def without_retry(error: PolarsProviderError) -> PolarsProviderError:
-    """Return ``error``; if it is permanent, as an instance of its class that Airflow does not retry either."""
-    if not error.permanent or isinstance(error, AirflowFailException):
+def without_retry(error: PolarsProviderError, *, always: bool = False) -> PolarsProviderError:
+    """Return ``error``; if it is permanent, as an instance of its class that Airflow does not retry either.
+
+    :param always: take it for permanent, whatever its class says.
+    """
+    if not (error.permanent or always) or isinstance(error, AirflowFailException):
         return error
     kind: Any = type(error)
     failing: PolarsProviderError = _failing(kind)(*error.args)

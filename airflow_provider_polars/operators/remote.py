@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_provider_polars.backends.base import Run, Submission
+from airflow_provider_polars.backends.base import Submission
+from airflow_provider_polars.compute.base import Compute
+from airflow_provider_polars.compute.cluster import ClusterCompute
 from airflow_provider_polars.compute.remote import RemoteCompute
 from airflow_provider_polars.exceptions import ConfigurationError
-from airflow_provider_polars.hooks.polars import make_hook
 from airflow_provider_polars.labels import airflow_labels
-from airflow_provider_polars.lifecycle import Lifecycle
-from airflow_provider_polars.links.observatory import PolarsObservatoryLink, push
+from airflow_provider_polars.lineage.listening import is_listened_to, parent_run
+from airflow_provider_polars.lineage.record import Lineage, expected
+from airflow_provider_polars.links import observatory, portal
 from airflow_provider_polars.operators.arguments import (
+    Sinks,
     as_sinks,
     check_fit,
     check_group,
@@ -21,11 +23,13 @@ from airflow_provider_polars.operators.arguments import (
     check_mapped_sinks,
     check_names,
     check_values,
+    check_waiting,
     is_output_map,
 )
 from airflow_provider_polars.operators.base import PolarsBaseOperator
 from airflow_provider_polars.operators.inputs import InputResolver
-from airflow_provider_polars.operators.outputs import announce, make_outputs, replace_handles
+from airflow_provider_polars.operators.outputs import make_outputs
+from airflow_provider_polars.operators.query_waiting import Awaited, QueryWaitingOperator
 from airflow_provider_polars.query.annotations import parameter_form
 from airflow_provider_polars.query.options import OPTION_NAMES, QueryOptions
 from airflow_provider_polars.query.source import Query, SqlSource, make_source
@@ -34,13 +38,13 @@ if TYPE_CHECKING:
     import jinja2
     from airflow.sdk import BaseOperatorLink, Context
 
-    from airflow_provider_polars.compute.base import Compute
-    from airflow_provider_polars.query.result import ResultRef
     from airflow_provider_polars.query.sinks import Sink
 
 
-class PolarsRemoteOperator(PolarsBaseOperator):
+class PolarsRemoteOperator(QueryWaitingOperator):
     """Run a query on a compute, write its result, and return a reference to it.
+
+    ``deferrable``, ``defer_after``, ``durable`` and ``cancel_on_kill`` are those of :class:`QueryWaitingOperator`.
 
     :param query: a function that returns a LazyFrame, or ``"package.module:function"``. With a dict of sinks it
         returns a dict of LazyFrames with the same keys.
@@ -78,7 +82,10 @@ class PolarsRemoteOperator(PolarsBaseOperator):
         "tables": "json",
         "sink": "json",
     }
-    operator_extra_links: Collection[BaseOperatorLink] = (PolarsObservatoryLink(),)
+    operator_extra_links: Collection[BaseOperatorLink] = (
+        observatory.PolarsObservatoryLink(),
+        portal.PolarsComputeLink(),  # for a compute of its own, which a connection or a template may name
+    )
     ui_color = "#e8f0fe"
 
     def __init__(
@@ -116,9 +123,6 @@ class PolarsRemoteOperator(PolarsBaseOperator):
         self.head_rows = head_rows
         self.timeout = timeout
         self.wait = wait
-        self._lifecycle: Lifecycle | None = None
-        self._killed = False
-        self.query_link = ""
         if not getattr(self, "_BaseOperator__from_mapped", False):  # a mapped one is made in the task; perform() checks
             check_values(self.given_arguments())
 
@@ -140,39 +144,51 @@ class PolarsRemoteOperator(PolarsBaseOperator):
         self.template_fields = tuple(name for name in self.template_fields if getattr(self, name) is not None)
 
     def perform(self, context: Context) -> Any:
-        self.operator_extra_links = ()  # until there is a query to look at: Airflow would keep an empty address
+        self.operator_extra_links = ()  # until there is something to look at: Airflow would keep an empty address
         sinks, options = as_sinks(self.sink), QueryOptions(**self._options())
         check_locations(sinks)
         compute = self.resolve_compute(context)
         check_fit(compute, sinks, options)
         check_mapped_sinks(self, context["ti"].map_index)
         check_group(self, options)
+        check_waiting(compute, self.defer_after, cancel_on_kill=self.cancel_on_kill)
         single = not is_output_map(self.sink)
         self._check_mapping(single and context["ti"].map_index in (None, -1))
-        ti, remote = context["ti"], isinstance(compute, RemoteCompute)
+        if not compute.needs_start:
+            return self._run(compute, sinks, options, context)
+        with self.make_own(compute, context).started() as handle:
+            return self._run(handle, sinks, options, context)
+
+    def _run(self, compute: Compute, sinks: Sinks, options: QueryOptions, context: Context) -> Any:
+        ti, remote, single = context["ti"], isinstance(compute, RemoteCompute), not is_output_map(self.sink)
         submission = Submission(
             query=self.build(context, InputResolver(here=not remote)),
             outputs=make_outputs(sinks, context, kept_by_compute=remote),
             options=options,
             single=single,
             labels=airflow_labels(ti.dag_id, ti.task_id, ti.run_id, -1 if ti.map_index is None else ti.map_index),
+            finds_inputs=is_listened_to(),
+            parent_run=parent_run(ti) if self._tells_parent_run(compute) else None,
         )
-        lifecycle = self._lifecycle = self._make_lifecycle(compute, context)
-        if self._killed:
-            lifecycle.kill()
         if options.wait is False:
-            runs = {run.output: run.to_dict() for run in lifecycle.submit(submission)}
+            runs = {run.output: run.to_dict() for run in self.submit(submission, compute, context)}
             return runs["return_value"] if list(runs) == ["return_value"] else runs
-        started = time.monotonic()
-        results = lifecycle.execute(submission)
-        for result in results.values():
-            self._summarise(result, time.monotonic() - started)
-        announce(results, submission.outputs, options.labels or (), context)
-        if (returned := lifecycle.backend.returned()) is not None:
-            return replace_handles(returned, results)
-        if single:
-            return dict(results["return_value"])
-        return {name: dict(result) for name, result in results.items()}
+        return self.run_query(submission, compute, context)
+
+    def expected_lineage(self) -> Lineage:
+        return expected(self.function_arguments(), self.tables, as_sinks(self.sink))
+
+    def function_arguments(self) -> Any:
+        """Return what the function of the query is called with, as XCom brings it."""
+        return self.query_kwargs
+
+    def _tells_parent_run(self, compute: Compute) -> bool:
+        return self.openlineage_inject_parent_job_info and isinstance(compute, ClusterCompute)
+
+    def awaited(self, context: Context) -> Awaited:
+        """Return what this task writes on a compute that is not its worker, and its options."""
+        outputs = make_outputs(as_sinks(self.sink), context, kept_by_compute=True)
+        return Awaited(outputs, QueryOptions(**self._options()), single=not is_output_map(self.sink))
 
     def build(self, context: Context, resolver: InputResolver) -> Query:
         """Return the query of this task, the upstream results in its arguments ready to be scanned."""
@@ -193,43 +209,6 @@ class PolarsRemoteOperator(PolarsBaseOperator):
             return resolver.convert(value, lambda: parameter_form(source.load(), name))
 
         return Query(source, kwargs={name: convert(name, value) for name, value in (self.query_kwargs or {}).items()})
-
-    def on_kill(self) -> None:
-        """Cancel the query, or see to it that none is submitted; :meth:`execute` then ends with an error."""
-        self._killed = True
-        if self._lifecycle is not None:
-            self._lifecycle.kill()
-
-    def _make_lifecycle(self, compute: Compute, context: Context) -> Lifecycle:
-        return Lifecycle(
-            make_hook(compute, self.conn_id).get_backend(compute),
-            context["task_state_store"],
-            max_tries=context["ti"].max_tries,
-            log=self.log,
-            announce=lambda run: self._show(run, context),
-        )
-
-    def _show(self, run: Run, context: Context) -> None:
-        """Let people look at the query while it runs; of several, at the first."""
-        if run.link and not self.query_link:
-            self.query_link = run.link
-            self.operator_extra_links = type(self).operator_extra_links
-            push(context, run.link)
-
-    def _summarise(self, result: ResultRef, seconds: float) -> None:
-        locations = result.locations
-        place = ", ".join(locations[:3]) + (f" and {len(locations) - 3} more" if len(locations) > 3 else "")
-        told = {**result["timings"], **result.get("statistics", {})}
-        self.log.info(
-            "Wrote %s rows, %s bytes in %s file(s) to %s (%s) in %.2f s%s",
-            "?" if result.rows is None else result.rows,
-            "?" if result.bytes is None else result.bytes,
-            result["files"],
-            place or "no place of its own",
-            result.format,
-            seconds,
-            "".join(f", {name} {value}" for name, value in told.items()),
-        )
 
     def _check_mapping(self, single: bool) -> None:
         if single and next(iter(self.iter_mapped_dependants()), None) is not None:

@@ -95,7 +95,7 @@ class ResultRef(dict[str, Any]):
                 "rows": rows,
                 "bytes": bytes,
                 "files": len(locations),
-                "schema": _fitting(pairs, MAX_SCHEMA_BYTES),
+                "schema": fitting(pairs, MAX_SCHEMA_BYTES),
                 "schema_hash": hashlib.sha256(json.dumps(pairs).encode()).hexdigest()[:16],
                 "query_id": query_id,
                 "timings": {name: round(seconds, 3) for name, seconds in timings.items()},
@@ -114,8 +114,8 @@ class ResultRef(dict[str, Any]):
         if _size(ref) > MAX_BYTES:
             ref |= {"schema": [], "schema_omitted": len(pairs)}
         room = min(MAX_HEAD_BYTES, MAX_BYTES - _size(ref) - len('"head": , '))
-        if fitting := _fitting(list(head), room):
-            ref["head"] = fitting
+        if rows_shown := fitting(list(head), room):
+            ref["head"] = rows_shown
         return ref
 
     @classmethod
@@ -232,7 +232,7 @@ def _size(value: Any) -> int:
     return len(json.dumps(value).encode())
 
 
-def _fitting(items: list[Any], limit: int) -> list[Any]:
+def fitting(items: list[Any], limit: int) -> list[Any]:
     """Return the leading items whose JSON list stays within ``limit`` bytes."""
     size = 2
     for count, item in enumerate(items):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from .building import WrongReturnError, described_error, frames, load, sql_function
 from .reading import EXTENSIONS, MANIFEST, expand_url, iceberg_table, list_files, scan
+from .scanning import scanned, scans
 from .writing import UnknownOptionError, check_options, run
 
 __all__ = [
@@ -24,5 +25,7 @@ __all__ = [
     "load",
     "run",
     "scan",
+    "scanned",
+    "scans",
     "sql_function",
 ]

@@ -20,6 +20,7 @@ import polars as pl
 
 from .building import described_error, frames, load
 from .reading import scan
+from .scanning import scanned
 from .writing import check_options, run
 
 
@@ -47,6 +48,8 @@ def main() -> None:
 
 
 def _run_output(answers: Any, key: str, frame: pl.LazyFrame, job: Mapping[str, Any]) -> None:
+    if job.get("finds_inputs"):
+        _answer(answers, {"key": key, "scanned": scanned(frame)})
     try:
         done = run(frame, job["writes"][key], job["engine"], job["head_rows"])
         _answer(answers, {"key": key, "done": done})

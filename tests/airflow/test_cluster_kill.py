@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -14,11 +15,12 @@ import pytest
 
 from airflow_provider_polars.testing import DevCluster, start_dev_cluster
 from tests.harness.rest import AirflowRest
+from tests.harness.rest_client import RestError
 from tests.harness.stack import AirflowStack
 from tests.harness.waiting import wait_for
 
-START_SECONDS = 60.0
-END_SECONDS = 30.0
+START_SECONDS = 180.0
+END_SECONDS = 90.0
 each_way = pytest.mark.parametrize("way", ["returned", "by_itself"])
 
 
@@ -37,6 +39,16 @@ class Tasks:
         starts = self.folder / f"{name}.starts"
         wait_for(lambda: starts.exists() or None, START_SECONDS, lambda: self._unstarted(name))
         return int((self.folder / f"{name}.task").read_text())
+
+    def wait_until_kept(self, task_id: str) -> None:
+        """Wait until a task has kept what it takes to find its query again; the query may start before that."""
+
+        def kept() -> bool | None:
+            with contextlib.suppress(RestError):
+                return bool(self.rest.xcom(self.dag_id, self.run_id, task_id, "polars_query_link"))
+            return None
+
+        wait_for(kept, START_SECONDS, self.rest.diagnose)
 
     def _unstarted(self, name: str) -> str:
         states = self.rest.task_states(self.dag_id, self.run_id)
@@ -131,7 +143,9 @@ def test_a_task_that_is_marked_failed_takes_its_query_along(killed: Tasks, way: 
 
 
 def test_a_retry_after_a_lost_process_adopts_the_query_that_runs_on(retried: Tasks) -> None:
-    os.kill(retried.wait_until_started("returned-1"), signal.SIGKILL)
+    process = retried.wait_until_started("returned-1")
+    retried.wait_until_kept("returned")
+    os.kill(process, signal.SIGKILL)
     retried.wait_for_try("returned", 2)
     retried.rest.wait_for_log(retried.dag_id, retried.run_id, "returned", "Adopted query", timeout=START_SECONDS)
     assert retried.states("returned") == ["IN_PROGRESS"]
@@ -145,7 +159,9 @@ def test_a_retry_after_a_lost_process_adopts_the_query_that_runs_on(retried: Tas
 
 
 def test_a_retry_of_a_function_that_submits_by_itself_ends_its_query_and_submits_again(retried: Tasks) -> None:
-    os.kill(retried.wait_until_started("by_itself-1"), signal.SIGKILL)
+    process = retried.wait_until_started("by_itself-1")
+    retried.wait_until_kept("by_itself")
+    os.kill(process, signal.SIGKILL)
     retried.wait_until_started("by_itself-2")
     assert retried.states("by_itself") == ["CANCELED", "IN_PROGRESS"]
     first, second = retried.submissions("by_itself")
@@ -158,6 +174,7 @@ def test_a_retry_of_a_function_that_submits_by_itself_ends_its_query_and_submits
 
 def test_a_task_that_is_cleared_while_it_runs_ends_its_query_and_submits_again(retried: Tasks) -> None:
     retried.wait_until_started("cleared-1")
+    retried.wait_until_kept("cleared")
     retried.rest.clear(retried.dag_id, retried.run_id, ["cleared"])
     retried.wait_until_started("cleared-2")
     assert retried.states("cleared") == ["CANCELED", "IN_PROGRESS"]

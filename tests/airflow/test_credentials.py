@@ -270,7 +270,7 @@ def test_the_test_button_and_the_command_line_check_the_account(deployment: Depl
         assert answer["message"].startswith("Polars Cloud accepts the service account from the ")
     answer = press_test_button(deployment, "wrong_secret")
     assert answer["status"] is False
-    assert answer["message"].startswith("Polars Cloud refuses the service account from the connection ")
+    assert answer["message"].startswith("Polars Cloud refuses the service account from the connection: ")
     done = deployment.stack.cli("connections", "test", "denied")
     assert "AWS Secrets Manager does not let the connection 'aws_stranger' read the secret" in done.stdout
     assert [secret for secret in secrets_of(deployment) if secret in done.stdout + done.stderr] == []

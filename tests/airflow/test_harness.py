@@ -107,7 +107,7 @@ def test_import_error_is_raised_with_its_text(tmp_path: Path) -> None:
 @pytest.mark.own_stack
 def test_failed_start_stops_what_runs_and_keeps_logs(tmp_path: Path) -> None:
     """A process that exits at once ends the start, with its log in the error."""
-    broken = {"AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "often"}
+    broken = {"AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "often"}
     stack = AirflowStack(tmp_path, env=broken, processes=["api-server", "scheduler"])
     with pytest.raises(StackError, match="scheduler exited with 1") as error, stack:
         pytest.fail("the stack started")

@@ -16,6 +16,9 @@ from tests.harness.waiting import wait_for
 
 EXAMPLES = Path(__file__).parents[2] / "dags"
 DAILY = sorted(CHECKS.keys() - {"example_asset_reader"})
+ELSEWHERE = [f"example_{name}.py" for name in ("cloud", "cluster", "polars_guide", "sensors", "sweep", "two_machines")]
+"""Examples of computes that are not there; tests of their own run them."""
+
 DUE = 'schedule="@daily", start_date=__import__("pendulum").datetime(2026, 1, 1)'
 
 pytestmark = pytest.mark.own_stack
@@ -25,7 +28,7 @@ pytestmark = pytest.mark.own_stack
 def stack(tmp_path_factory: pytest.TempPathFactory, flights_data: Path) -> Iterator[AirflowStack]:
     """Start Airflow with examples that are due at once: with a date to start at, a daily DAG's last run is."""
     dags = tmp_path_factory.mktemp("due") / "dags"
-    shutil.copytree(EXAMPLES, dags, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(EXAMPLES, dags, ignore=shutil.ignore_patterns("__pycache__", *ELSEWHERE))
     for file in dags.glob("*.py"):
         text = file.read_text().replace('schedule="@daily"', DUE)
         file.write_text(text.replace('f"{HOME}/nycflights13"', repr(str(flights_data))))

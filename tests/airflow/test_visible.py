@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import pytest
 
 from tests.harness.rest import AirflowRest
 from tests.harness.stack import AirflowStack
+from tests.harness.summaries import summary
 
 DAG_ID = "visible"
 SECRET = "correct-horse-battery"
@@ -93,11 +95,16 @@ def test_rendered_fields_show_the_sink_as_an_object(seen: Seen) -> None:
 
 
 def test_log_tells_what_was_submitted_where_and_what_was_written(seen: Seen) -> None:
-    """One line has the query's id and the compute of the connection, one the rows, the place and the time."""
+    """Lines have the versions and the compute of the connection, and at the end rows, place and time."""
     log = seen.log("numbers")
     result = seen.rest.xcom(DAG_ID, seen.run_id, "numbers")
-    assert f"Submitted query {result['query_id']} to LocalCompute(threads=1)" in log
-    assert f"Wrote 3 rows, {result['bytes']} bytes in 1 file(s) to {seen.folder}/numbers.parquet (parquet) in " in log
+    worker = f"worker {socket.gethostname()}, Polars {pl.__version__}, engine auto, 1 thread"
+    assert f"Submitted query {result['query_id']} to {worker}" in log
+    told = summary(log)
+    assert (told["query"], told["rows"]) == (result["query_id"], "3")
+    assert told["size"] == f"{result['bytes']:,} bytes in 1 file, parquet"
+    assert told["written"] == f"{seen.folder}/numbers.parquet"
+    assert told["ran on"] == worker
 
 
 def test_password_of_a_connection_is_seen_nowhere(seen: Seen) -> None:
@@ -132,7 +139,7 @@ def test_connection_form_has_the_type_and_its_field(airflow_stack: AirflowStack)
     assert list(form["extra_fields"]) == ["default_compute"]
     assert form["extra_fields"]["default_compute"]["schema"] == {"type": ["object", "null"], "title": "Default compute"}
     hidden = {name for name, field in form["standard_fields"].items() if field and field["hidden"]}
-    assert hidden == {"host", "port", "login", "password", "url_schema"}
+    assert hidden == {"host", "login", "password", "url_schema"}
 
 
 def test_provider_and_its_settings_are_known(airflow_stack: AirflowStack) -> None:

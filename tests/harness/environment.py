@@ -105,6 +105,8 @@ def stack_environment(
         "SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
         "TRIGGERER__JOB_HEARTBEAT_SEC": "1",
         "WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
+        # Airflow fails a task, without a log, whose start the API server does not answer in time; its default is 5.
+        "WORKERS__EXECUTION_API_TIMEOUT": "60",
         "DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": bundle_config(dags_folders),
         "DAG_PROCESSOR__REFRESH_INTERVAL": "3",
         "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "2",

@@ -38,7 +38,7 @@ class ApiRequest:
 
     method: str
     path: str
-    params: Mapping[str, str]
+    params: httpx.QueryParams
     body: Any
     parts: Mapping[str, str] = field(default_factory=dict)
     """Variable parts of the path by the route's names."""
@@ -95,7 +95,7 @@ class ExecutionApi:
         """Record and answer one request."""
         path = request.url.raw_path.decode().partition("?")[0].lstrip("/")
         body = json.loads(request.content) if request.content else None
-        asked = ApiRequest(request.method, path, dict(request.url.params), body)
+        asked = ApiRequest(request.method, path, request.url.params, body)
         self.requests.append(asked)
         for route in self.routes:
             if route.method == asked.method and (match := route.pattern.fullmatch(path)):

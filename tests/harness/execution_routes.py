@@ -73,6 +73,17 @@ def _task_states(api: ExecutionApi, _: ApiRequest) -> httpx.Response:
     return _ok({"task_states": states})
 
 
+@_route("GET", "dag-runs/count")
+def _count_dag_runs(api: ExecutionApi, asked: ApiRequest) -> httpx.Response:
+    run_ids, states = (asked.params.get_list(name) for name in ("run_ids", "states"))
+    found = [
+        run
+        for (dag_id, run), state in api.dag_run_states.items()
+        if dag_id == asked.params["dag_id"] and (not run_ids or run in run_ids) and (not states or state in states)
+    ]
+    return _ok(len(found))
+
+
 @_route("GET", "dag-runs/<dag>/<run>/state")
 def _dag_run_state(api: ExecutionApi, asked: ApiRequest) -> httpx.Response:
     return _ok({"state": api.dag_run_states[asked.parts["dag"], asked.parts["run"]]})

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import shutil
 import signal
 import subprocess
 import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -44,13 +46,17 @@ class PostgresServer:
     Raises :class:`RuntimeError` when no server is installed and when the server does not start.
     """
 
-    def __init__(self, database: str = "airflow", user: str = "airflow") -> None:
-        """Name the ``database`` to create and its superuser ``user``."""
+    def __init__(
+        self, database: str = "airflow", user: str = "airflow", settings: Mapping[str, str] | None = None
+    ) -> None:
+        """Name the ``database`` to create and its superuser ``user``; ``settings`` are further ones of the server."""
         self.database = database
         self.user = user
+        self._settings = dict(settings or {})
         self.port = 0
         self._directory: Path | None = None
         self._server: ManagedProcess | None = None
+        self._command: list[str] = []
 
     @property
     def sql_alchemy_conn(self) -> str:
@@ -78,13 +84,28 @@ class PostgresServer:
 
     def stop(self) -> None:
         """Stop the server, if it runs, by fast shutdown, and delete its files.  May be called again."""
+        self._end()
+        if self._directory is not None:
+            shutil.rmtree(self._directory, ignore_errors=True)
+            self._directory = None
+
+    @contextlib.contextmanager
+    def away(self) -> Iterator[None]:
+        """Have nothing listen on the port during the block; connections end, and the data stay."""
+        binaries, directory = postgres_binaries(), self._directory
+        assert binaries is not None
+        assert directory is not None
+        self._end()
+        try:
+            yield
+        finally:
+            self._serve(binaries, directory)
+
+    def _end(self) -> None:
         if self._server is not None:
             self._server.signal(signal.SIGINT)
             self._server.finish(STOP_TIMEOUT)
             self._server = None
-        if self._directory is not None:
-            shutil.rmtree(self._directory, ignore_errors=True)
-            self._directory = None
 
     def _start(self, binaries: Path, directory: Path) -> None:
         as_server: list[str] = []
@@ -101,10 +122,16 @@ class PostgresServer:
             "fsync": "off",
             "synchronous_commit": "off",
             "full_page_writes": "off",
+            **self._settings,
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-        command = [*as_server, str(binaries / "postgres"), "-D", str(data), "-p", str(self.port), *options]
-        server = self._server = ManagedProcess(command, log_file=directory / "server.log")
+        self._command = [*as_server, str(binaries / "postgres"), "-D", str(data), "-p", str(self.port), *options]
+        address = self._serve(binaries, directory)
+        _check(binaries / "createdb", *address, "-U", self.user, self.database)
+
+    def _serve(self, binaries: Path, directory: Path) -> tuple[str, ...]:
+        """Start the server, wait until it accepts connections, and return its address as its programs take it."""
+        server = self._server = ManagedProcess(self._command, log_file=directory / "server.log")
         address = ("-h", "127.0.0.1", "-p", str(self.port))
 
         def accepting() -> bool | None:
@@ -114,7 +141,7 @@ class PostgresServer:
             return probe.returncode == 0 or None
 
         wait_for(accepting, START_TIMEOUT, server.log_tail, interval=0.05)
-        _check(binaries / "createdb", *address, "-U", self.user, self.database)
+        return address
 
 
 def _check(*command: str | Path) -> None:

@@ -12,7 +12,7 @@ from tests.harness.rest_client import RestClient, RestError
 from tests.harness.task_log import render_log
 from tests.harness.waiting import wait_for
 
-RUN_TIMEOUT = 120.0
+RUN_TIMEOUT = 300.0
 """Seconds that a DAG run may take."""
 
 FINISHED_RUN = frozenset({"success", "failed"})
@@ -26,7 +26,7 @@ class AirflowRest(RestClient):
         """Return the stack trace of every DAG file that could not be imported, by file name."""
         return {error["filename"]: error["stack_trace"] for error in self.get_all("/importErrors", "import_errors")}
 
-    def wait_for_dag(self, dag_id: str, timeout: float = 60.0) -> None:
+    def wait_for_dag(self, dag_id: str, timeout: float = 120.0) -> None:
         """Wait until the DAG is known; raise :class:`RuntimeError` when it is not and a file has import errors."""
 
         def known() -> bool | None:

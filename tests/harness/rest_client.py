@@ -8,6 +8,8 @@ from typing import Any
 import httpx
 
 PAGE = 100
+ATTEMPTS = 5
+"""At a request that finds the database locked, which was not done then: on a busy machine SQLite's wait may be over."""
 
 
 class RestError(RuntimeError):
@@ -60,7 +62,10 @@ class RestClient:
             if answer.is_error:
                 raise RestError(answer)
             self._client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
-        response = self._client.request(method, path, params=params, json=body, headers=headers)
+        for _ in range(ATTEMPTS):
+            response = self._client.request(method, path, params=params, json=body, headers=headers)
+            if response.status_code != 500 or "Database error" not in response.text:
+                break
         if response.is_error:
             raise RestError(response)
         return response.json() if response.content else None

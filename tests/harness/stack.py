@@ -27,7 +27,7 @@ ProcessName = Literal["api-server", "scheduler", "dag-processor", "triggerer"]
 PROCESSES: tuple[ProcessName, ...] = ("api-server", "scheduler", "dag-processor", "triggerer")
 USERS = {"admin": "admin", "viewer": "viewer"}
 
-START_TIMEOUT = 120.0
+START_TIMEOUT = 240.0
 """Seconds until all processes must be healthy."""
 
 STOP_TIMEOUT = 8.0

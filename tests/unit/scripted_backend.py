@@ -10,6 +10,7 @@ from typing import Any
 
 from airflow_provider_polars.backends.base import Backend, Run, RunState, RunStatus, Submission
 from airflow_provider_polars.compute.local import LocalCompute
+from airflow_provider_polars.kept_runs import Try
 from airflow_provider_polars.lifecycle import Lifecycle
 from airflow_provider_polars.query.result import ResultRef
 from airflow_provider_polars.query.sinks import ParquetSink
@@ -126,15 +127,18 @@ class Tries:
     def __init__(self) -> None:
         self.cluster = Cluster()
         self.store = RecordingStore(self.cluster)
+        self.number = 0
 
-    def new(self, max_tries: int = 0) -> Lifecycle:
-        """Return the life cycle of another try."""
+    def new(self, max_tries: int = 9, attempt: Try | None = None, **options: Any) -> Lifecycle:
+        """Return the life cycle of another try, the first one after a clear where ``max_tries`` is another."""
+        self.number += 1
         return Lifecycle(
             ScriptedBackend(self.cluster),
             self.store,
-            max_tries=max_tries,
+            attempt=attempt or Try(self.number, max_tries, 1),
             log=LOG,
             announce=lambda run: self.cluster.events.append(f"announce {run.query_id}"),
+            **options,
         )
 
     def leave_behind(self, given: Submission) -> None:

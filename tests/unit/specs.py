@@ -30,7 +30,20 @@ MINIMAL: dict[str, dict[str, Any]] = {
     **{kind: {"path": "s3://lake/orders"} for kind, found in Sink.registry.items() if issubclass(found, FileSink)},
 }
 
-_UNUSED = {"iceberg": {"storage_options", "aws_conn_id"}}
+_SPECS = {"cpus", "memory", "cpu_architectures"}
+_OF_A_START = {"storage", "cluster_size", "requirements", "env_vars", "labels", "log_level", "idle_timeout_mins"}
+_HANDLE = {"compute_id", "mark", "ready_at"}
+LEFT_OUT: dict[str, list[set[str]]] = {
+    "iceberg": [{"storage_options", "aws_conn_id"}],
+    "cloud": [
+        {"instance_type", "name", *_HANDLE},
+        {*_SPECS, "name", *_HANDLE},
+        {*_SPECS, "instance_type", *_OF_A_START, "connection_mode", *_HANDLE},
+        {*_SPECS, "instance_type", *_OF_A_START, "name", "max_lifetime", "mark", "ready_at"},
+        {"instance_type", "name"},
+    ],
+}
+"""Fields of a kind that do not go with the others, for each form that it has."""
 
 words = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="{}@:"), min_size=1, max_size=20)
 templates = words.map(lambda word: f"{{{{ params['{word}'] }}}}")
@@ -58,6 +71,14 @@ _BY_NAME: dict[str, st.SearchStrategy[Any]] = {
     "observatory": st.none() | _addresses,
     "ca_cert": st.none() | words.map(lambda word: f"/etc/{word}.pem") | templates,
     "headers": st.dictionaries(st.sampled_from(["x-team", "x-project"]), words | templates),
+    "cpus": st.integers(1, 1000) | templates,
+    "memory": st.integers(1, 1000) | templates,
+    "requirements": st.none() | words.map(lambda word: f"/opt/{word}.txt") | templates,
+    "env_vars": st.dictionaries(st.sampled_from(["RUST_LOG", "POLARS_VERBOSE"]), words | templates),
+    "labels": st.lists(st.text("abc-", min_size=1, max_size=32) | templates, max_size=3).map(tuple),
+    "idle_timeout_mins": st.none() | st.integers(10, 2**70) | templates,
+    "compute_id": st.uuids().map(str) | templates,
+    "mark": words | templates,
     "storage_options": st.dictionaries(st.sampled_from(["aws_region", "aws_endpoint_url"]), words | templates),
 }
 
@@ -70,8 +91,12 @@ def minimal(kind: type[Spec], **fields: Any) -> Spec:
 @functools.cache
 def of(kind: type[Spec]) -> st.SearchStrategy[Spec]:
     """Return a strategy for values of ``kind``, templates among them."""
+    return st.one_of(*(_form(kind, left_out) for left_out in LEFT_OUT.get(kind.kind, [set()])))
+
+
+def _form(kind: type[Spec], left_out: set[str]) -> st.SearchStrategy[Spec]:
     hints = typing.get_type_hints(kind)
-    names = [field.name for field in dataclasses.fields(kind) if field.name not in _UNUSED.get(kind.kind, ())]
+    names = [field.name for field in dataclasses.fields(kind) if field.name not in left_out]
     fields = {name: _BY_NAME[name] if name in _BY_NAME else _field(hints[name]) for name in names}
     return st.fixed_dictionaries(fields).map(lambda values: kind(**values))
 

@@ -23,78 +23,32 @@ import airflow_provider_polars
 from airflow_provider_polars import exceptions
 from airflow_provider_polars.backends.polars_client import CLIENT_OF_POLARS
 from airflow_provider_polars.compute.base import Compute
+from airflow_provider_polars.compute_lifecycle import Usage
 from airflow_provider_polars.credentials import _json_halves, _Value
 from airflow_provider_polars.exceptions import PolarsProviderError
 from airflow_provider_polars.get_provider_info import get_provider_info
 from airflow_provider_polars.hooks.cloud import PolarsCloudHook
 from airflow_provider_polars.hooks.polars import hook_class
+from airflow_provider_polars.operators.base import PolarsBaseOperator
 from airflow_provider_polars.operators.clean_results import PolarsCleanResultsOperator
+from airflow_provider_polars.operators.query_waiting import QueryWaitingOperator
 from airflow_provider_polars.operators.remote import PolarsRemoteOperator
+from airflow_provider_polars.operators.start_compute import PolarsStartComputeOperator
+from airflow_provider_polars.operators.stop_compute import PolarsStopComputeOperator
+from airflow_provider_polars.operators.sweep_computes import PolarsSweepComputeOperator
 from airflow_provider_polars.query import result
 from airflow_provider_polars.query.sinks import FileSink, Sink
+from tests.unit.guide import DOCS, PAGES, REPOSITORY, Block, blocks, code, load_tool, prose, section, table
 
 if TYPE_CHECKING:
     from tests.harness.in_memory import InMemoryAirflow
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-DOCS = REPOSITORY / "docs"
-PAGES = [REPOSITORY / "README.md", REPOSITORY / "CHANGELOG.md", *sorted(DOCS.glob("*.md"))]
 OPTIONS: dict[str, dict[str, str]] = get_provider_info()["config"]["polars"]["options"]
 ERRORS = {
     name: found
     for name, found in vars(exceptions).items()
     if isinstance(found, type) and issubclass(found, PolarsProviderError)
 }
-_FENCE = re.compile(r"^```([^\n`]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-
-
-@dataclasses.dataclass(frozen=True)
-class Block:
-    """A fenced block of code: the words after its fence, its text, and where it is."""
-
-    page: Path
-    line: int
-    info: str
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.page.name}:{self.line}"
-
-
-def _blocks(language: str) -> list[Block]:
-    return [
-        Block(page, page.read_text()[: match.start()].count("\n") + 2, match[1], match[2])
-        for page in PAGES
-        for match in _FENCE.finditer(page.read_text())
-        if match[1].split(" ")[0] == language
-    ]
-
-
-def _prose(page: Path) -> str:
-    return _FENCE.sub("", page.read_text())
-
-
-def _section(page: str, heading: str) -> str:
-    """Return the text below a heading, up to the next one of any level."""
-    text = (DOCS / page).read_text()
-    match = re.search(rf"^#+ `?{re.escape(heading)}`?$(.*?)(?=^#+ |\Z)", text, re.MULTILINE | re.DOTALL)
-    assert match is not None, f"{page} has no heading {heading!r}"
-    return match[1]
-
-
-def _table(text: str) -> list[list[str]]:
-    """Return the cells of the tables in ``text``, without their headings."""
-    rows = [
-        [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
-        for line in text.splitlines()
-        if line.startswith("|")
-    ]
-    rules = {index for index, row in enumerate(rows) if set("".join(row)) == {"-"}}
-    return [row for index, row in enumerate(rows) if index not in rules and index + 1 not in rules]
-
-
-def _code(cell: str) -> str:
-    return cell.strip("`")
 
 
 def _dags(block: Block, folder: Path) -> dict[str, DAG]:
@@ -109,8 +63,8 @@ def _dags(block: Block, folder: Path) -> dict[str, DAG]:
     return dict(bag.dags)
 
 
-PYTHON = _blocks("python")
-RUN = [block for block in PYTHON if not {"no-run", "policy", "pytest"} & set(block.info.split(" "))]
+PYTHON = blocks("python")
+RUN = [block for block in PYTHON if not {"no-run", "policy", "pytest"} & block.words]
 
 
 @pytest.mark.parametrize("block", RUN, ids=str)
@@ -127,10 +81,10 @@ def test_almost_all_python_of_the_guide_is_run() -> None:
     assert len(RUN) >= 20
     for block in PYTHON:
         compile(block.text, str(block), "exec")
-    assert len([block for block in PYTHON if "no-run" in block.info]) <= 2
+    assert len([block for block in PYTHON if "no-run" in block.words]) <= 2
 
 
-@pytest.mark.parametrize("block", _blocks("json"), ids=str)
+@pytest.mark.parametrize("block", blocks("json"), ids=str)
 def test_json_of_the_guide_parses_and_means_something(block: Block) -> None:
     value = json.loads(block.text)
     if result.MARKER in value:
@@ -147,7 +101,7 @@ def test_json_of_the_guide_parses_and_means_something(block: Block) -> None:
         assert compute is not None or "default_compute" not in connection.extra_dejson
 
 
-@pytest.mark.parametrize("block", _blocks("ini"), ids=str)
+@pytest.mark.parametrize("block", blocks("ini"), ids=str)
 def test_ini_of_the_guide_parses_and_names_known_options(block: Block) -> None:
     parser = configparser.ConfigParser(interpolation=None)
     parser.read_string(block.text)
@@ -173,7 +127,7 @@ def test_connections_to_polars_cloud_of_the_guide_say_the_same_as_json_and_as_ur
     text = (DOCS / "credentials.md").read_text()
     values = re.findall(r"^export AIRFLOW_CONN_POLARS_CLOUD_DEFAULT='(.*)'$", text, re.MULTILINE)
     assert len(values) == 2
-    for value in [*values, next(block.text for block in _blocks("json") if block.page.name == "credentials.md")]:
+    for value in [*values, next(block.text for block in blocks("json") if block.page.name == "credentials.md")]:
         monkeypatch.setenv("AIRFLOW_CONN_POLARS_CLOUD_DEFAULT", value)
         hook = PolarsCloudHook("polars_cloud_default")
         account = hook.service_account()
@@ -182,7 +136,7 @@ def test_connections_to_polars_cloud_of_the_guide_say_the_same_as_json_and_as_ur
 
 
 def test_fields_of_the_connection_to_polars_cloud_are_documented() -> None:
-    documented = {_code(row[0]) for row in _table(_section("credentials.md", "A connection")) if row[0].startswith("`")}
+    documented = {code(row[0]) for row in table(section("credentials.md", "A connection")) if row[0].startswith("`")}
     (fields,) = (
         entry["conn-fields"]
         for entry in get_provider_info()["connection-types"]
@@ -192,8 +146,8 @@ def test_fields_of_the_connection_to_polars_cloud_are_documented() -> None:
 
 
 def test_table_of_errors_has_every_exception_and_tells_which_are_retried() -> None:
-    rows = _table(_section("errors.md", "Errors"))
-    documented = {_code(row[0]): row[1] for row in rows}
+    rows = table(section("errors.md", "Errors"))
+    documented = {code(row[0]): row[1] for row in rows}
     assert documented == {
         f"{found.__module__}.{name}": "permanent" if found.permanent else "transient" for name, found in ERRORS.items()
     }
@@ -235,14 +189,29 @@ def test_retry_policy_of_the_guide_delays_one_error_and_ends_on_another(
 
 
 def test_every_option_of_the_polars_section_is_documented_with_its_default() -> None:
-    rows = _table(_section("configuration.md", "The `[polars]` section"))
-    assert {_code(row[0]): _code(row[1]).replace("empty", "") for row in rows} == {
+    rows = table(section("settings.md", "The `[polars]` section"))
+    assert {code(row[0]): code(row[2]).replace("empty", "") for row in rows} == {
         name: option["default"] for name, option in OPTIONS.items()
     }
 
 
+def test_every_field_of_every_connection_is_documented_with_its_label() -> None:
+    for entry in get_provider_info()["connection-types"]:
+        rows = table(section("settings.md", f"Connections of type `{entry['connection-type']}`"))
+        documented = {code(row[0]): row[1] for row in rows}
+        labels = {name: field["label"] for name, field in entry["conn-fields"].items()}
+        assert documented.items() >= (labels | entry["ui-field-behaviour"]["relabeling"]).items()
+        assert not documented.keys() & set(entry["ui-field-behaviour"]["hidden-fields"])
+        assert all(row[3] for row in rows if code(row[0]) in labels)
+
+
+def test_page_of_options_and_fields_is_made_from_the_metadata() -> None:
+    made = load_tool("settings_page").page(get_provider_info())
+    assert (DOCS / "settings.md").read_text() == made, "Run python tools/settings_page.py, as make docs does."
+
+
 def _fields_table(page: str, *headings: str) -> dict[str, str]:
-    return {_code(row[0]): row[1] for heading in headings for row in _table(_section(page, heading))}
+    return {code(row[0]): row[1] for heading in headings for row in table(section(page, heading))}
 
 
 def _fields(kind: type[Any]) -> dict[str, dataclasses.Field[Any]]:
@@ -258,13 +227,14 @@ def _assert_documented(documented: dict[str, str], fields: dict[str, dataclasses
         if default is dataclasses.MISSING:
             assert documented[name] == "required", name
         else:
-            assert ast.literal_eval(_code(documented[name])) == default, name
+            assert ast.literal_eval(code(documented[name])) == default, name
 
 
 def test_every_field_of_every_compute_is_documented_with_its_default() -> None:
     Compute.from_dict({"kind": "local"})
     for kind in Compute.registry.values():
-        _assert_documented(_fields_table("compute.md", kind.__name__), _fields(kind))
+        page = {"CloudCompute": "polars-cloud.md"}.get(kind.__name__, "compute.md")
+        _assert_documented(_fields_table(page, kind.__name__), _fields(kind))
 
 
 def test_every_field_of_every_sink_is_documented_with_its_default() -> None:
@@ -277,7 +247,7 @@ def test_every_field_of_every_sink_is_documented_with_its_default() -> None:
 def test_kinds_of_compute_that_do_not_exist_are_called_not_yet() -> None:
     Compute.from_dict({"kind": "local"})
     working = {kind.__name__ for kind in Compute.registry.values()}
-    states = {_code(row[0]): row[2] for row in _table(_section("compute.md", "Kinds of compute"))}
+    states = {code(row[0]): row[2] for row in table(section("compute.md", "Kinds of compute"))}
     assert {name for name, state in states.items() if state == "works"} == working
     for name in states.keys() - working:
         assert states[name] == "not yet"
@@ -286,8 +256,8 @@ def test_kinds_of_compute_that_do_not_exist_are_called_not_yet() -> None:
 
 def test_table_of_sinks_by_compute_agrees_with_the_sinks() -> None:
     Sink.find_kind("parquet")
-    columns = [["local"], ["cluster"], ["cloud", "slurm"], ["dask"], ["polarway"]]
-    documented = {_code(row[0]): row[1:] for row in _table(_section("sinks.md", "Which compute can write which sink"))}
+    columns = [["local"], ["cluster", "cloud"], ["slurm"], ["dask"], ["polarway"]]
+    documented = {code(row[0]): row[1:] for row in table(section("sinks.md", "Which compute can write which sink"))}
     for kind in Sink.registry.values():
         for kinds, cell in zip(columns, documented.pop(kind.__name__), strict=True):
             assert {name in kind.computes for name in kinds} == {cell != "no"}, (kind, kinds)
@@ -295,26 +265,92 @@ def test_table_of_sinks_by_compute_agrees_with_the_sinks() -> None:
 
 
 def test_clients_of_the_guide_are_those_that_messages_name() -> None:
-    rows = {_code(row[0]): _code(row[1]) for row in _table(_section("on-premises.md", "Versions"))}
+    rows = {code(row[0]): code(row[1]) for row in table(section("on-premises.md", "Versions"))}
     clients = {polars: client for polars, client in rows.items() if client.startswith("polars-cloud==")}
     assert clients == {polars: f"polars-cloud=={client}" for polars, client in CLIENT_OF_POLARS.items()}
 
 
 def test_arguments_of_the_operators_are_documented_with_what_is_templated() -> None:
-    rows = _table(_section("queries.md", "Arguments of a task"))
-    documented = {_code(row[0]): row[1].startswith("yes") for row in rows}
-    arguments = {*inspect.signature(PolarsRemoteOperator.__init__).parameters, "compute", "conn_id"}
+    rows = table(section("queries.md", "Arguments of a task"))
+    documented = {code(row[0]): row[1].startswith("yes") for row in rows}
+    given = (PolarsRemoteOperator, QueryWaitingOperator, PolarsBaseOperator)
+    arguments = {name for operator in given for name in inspect.signature(operator.__init__).parameters}
     known = arguments - {"self", "kwargs"}
     assert documented == {name: name in PolarsRemoteOperator.template_fields for name in known}
-    cleaning = _fields_table("results.md", "Retention")
-    parameters = inspect.signature(PolarsCleanResultsOperator.__init__).parameters
-    assert {name: ast.literal_eval(_code(default)) for name, default in cleaning.items()} == {
-        name: parameters[name].default for name in parameters if name not in ("self", "kwargs")
+
+
+@pytest.mark.parametrize(
+    ("page", "heading", "operator"),
+    [
+        ("results.md", "Retention", PolarsCleanResultsOperator),
+        ("compute-lifecycle.md", "PolarsStartComputeOperator", PolarsStartComputeOperator),
+        ("compute-lifecycle.md", "PolarsStopComputeOperator", PolarsStopComputeOperator),
+        ("compute-lifecycle.md", "The sweep", PolarsSweepComputeOperator),
+    ],
+)
+def test_arguments_of_other_operators_are_documented_with_their_defaults(
+    page: str, heading: str, operator: type[Any]
+) -> None:
+    rows = {code(row[0]): code(row[1]) for row in table(section(page, heading)) if len(row) == 3}
+    documented = {name: "required" if text == "required" else ast.literal_eval(text) for name, text in rows.items()}
+    parameters = dict(inspect.signature(operator.__init__).parameters)
+    if issubclass(operator, PolarsBaseOperator):
+        parameters["conn_id"] = inspect.signature(PolarsBaseOperator.__init__).parameters["conn_id"]
+    assert documented == {
+        name: "required" if parameter.default is inspect.Parameter.empty else parameter.default
+        for name, parameter in parameters.items()
+        if name not in ("self", "kwargs")
     }
 
 
+def test_keys_of_what_a_compute_has_cost_are_documented() -> None:
+    usage = Usage(compute_id="a", minutes=60.0, vcpus=8, end="StoppedByUser")
+    told = PolarsStopComputeOperator(task_id="stop", compute=None)._report(usage, [], price=0.5)
+    assert {code(row[0]) for row in table(section("polars-cloud.md", "Cost"))} == set(told)
+
+
+def test_lines_of_the_example_that_the_guide_counts_are_those_of_the_file() -> None:
+    rows = table(section("coming-from-polars-guide.md", "The complete example"))
+    (counts,) = (row[1:] for row in rows if "dags/example_polars_guide.py" in row[0])
+    lines = (REPOSITORY / "dags" / "example_polars_guide.py").read_text().splitlines()
+    assert counts == [str(len(lines)), str(len([line for line in lines if line.strip()]))]
+
+
+def test_extras_that_do_something_are_listed() -> None:
+    text = (REPOSITORY / "pyproject.toml").read_text()
+    declared = re.search(r"^\[project.optional-dependencies\]\n(.*?)^\[", text, re.MULTILINE | re.DOTALL)
+    assert declared is not None
+    extras = set(re.findall(r"^([\w-]+) = ", declared[1], re.MULTILINE)) - {"dev", "docs", "polarway", "ssh"}
+    rows = {code(row[0]) for row in table(section("getting-started.md", "Versions")) if row[0].startswith("`")}
+    assert rows == extras
+
+
+def test_every_example_is_included_beside_a_link_to_it() -> None:
+    """On GitHub an include is a line with a path: the link leads on from there."""
+    page = DOCS / "examples.md"
+    files = [*(REPOSITORY / "dags").glob("*.py"), *(REPOSITORY / "dags").glob("*/*.sql")]
+    included = {path for language in ("python", "sql") for block in blocks(language, [page]) for path in block.includes}
+    assert included == {file.relative_to(REPOSITORY).as_posix() for file in files}
+    for block in PYTHON:
+        assert all(f"](../{path})" in block.page.read_text() for path in block.includes), block
+
+
+def test_no_block_repeats_an_example() -> None:
+    """What five lines of a block have in common with an example is to be an include."""
+    examples = {file.name: _lines(file.read_text()) for file in (REPOSITORY / "dags").glob("*.py")}
+    for block in PYTHON:
+        for name, lines in examples.items():
+            runs = {tuple(lines[at : at + 5]) for at in range(len(lines) - 4)}
+            own = [] if block.includes else _lines(block.text)
+            assert not runs & {tuple(own[at : at + 5]) for at in range(len(own) - 4)}, f"{block} repeats {name}"
+
+
+def _lines(text: str) -> list[str]:
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
 def test_fields_of_a_result_are_documented() -> None:
-    documented = {_code(row[0]) for row in _table(_section("results.md", "ResultRef"))}
+    documented = {code(row[0]) for row in table(section("results.md", "ResultRef"))}
     assert documented == set(result._FIELDS)
 
 
@@ -325,13 +361,13 @@ def test_every_public_name_is_in_the_guide() -> None:
 
 
 def _anchors(page: Path) -> set[str]:
-    headings = re.findall(r"^#+ (.*)$", _prose(page), re.MULTILINE)
+    headings = re.findall(r"^#+ (.*)$", prose(page), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_relative_links_lead_to_files_and_headings(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)\s]+)\)", _prose(page)):
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
         if re.match(r"[a-z]+://", target):
             continue
         path, _, anchor = target.partition("#")
@@ -355,7 +391,7 @@ def test_commands_of_the_guide_are_targets_of_the_makefile() -> None:
 
 
 def test_modules_and_folders_of_the_layout_exist() -> None:
-    rows = _table(_section("contributing.md", "Layout"))
+    rows = table(section("contributing.md", "Layout"))
     paths = [path for row in rows for path in re.findall(r"`([^`]+)`", row[0])]
     assert [path for path in paths if not (REPOSITORY / path).exists()] == []
 

@@ -31,6 +31,7 @@ from airflow_provider_polars.exceptions import PolarsProviderError, nearest
 from airflow_provider_polars.hooks.cloud import PolarsCloudHook
 from airflow_provider_polars.operators.base import FailFastOperator
 from airflow_provider_polars.protocol import compute_plane_pb2 as wire
+from tests.unit import compute_errors
 from tests.wire.peers import StandInScheduler, peer, refusing_port, serving
 
 if TYPE_CHECKING:
@@ -48,6 +49,14 @@ PERMANENT = {
     "CredentialsUnavailableError": False,
     "ClusterUnreachableError": False,
     "ClusterAccessError": True,
+    "WorkspaceError": True,
+    "ControlPlaneUnavailableError": False,
+    "ControlPlaneRefusedError": True,
+    "QuotaExceededError": False,
+    "ComputeNameTakenError": True,
+    "ComputeStartError": False,
+    "ComputeLostError": False,
+    "ComputeStopError": False,
     "VersionMismatchError": True,
     "QueryDefinitionError": True,
     "SchemaError": True,
@@ -347,6 +356,7 @@ RAISED_BY: dict[type[PolarsProviderError], tuple[Raise, str]] = {
     exceptions.MemoryLimitError: (memory_limit_error, "memory_limit_gb=0.001. Raise the limit"),
     exceptions.GpuUnavailableError: (gpu_unavailable_error, "Nothing was run on the CPU instead"),
     exceptions.RunnerError: (runner_error, "ended with exit code 3 without an answer"),
+    **compute_errors.RAISED_BY,
 }
 
 

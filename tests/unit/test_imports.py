@@ -23,6 +23,7 @@ HEAVY = (
     "pyarrow",
     "distributed",
     "deltalake",
+    "openlineage",
     "pyiceberg",
 )
 MAY_BE_HEAVY = (f"{PACKAGE}.runner", f"{PACKAGE}.dev_cluster", f"{PACKAGE}.protocol.")
@@ -31,7 +32,7 @@ MODULES = sorted(
     for module in pkgutil.walk_packages(airflow_provider_polars.__path__, f"{PACKAGE}.")
     if not module.name.startswith(MAY_BE_HEAVY)
 )
-OF_AIRFLOW = {"airflow.sdk.bases.operatorlink"}
+OF_AIRFLOW = {"airflow.sdk.bases.operatorlink", "airflow.sdk.bases.sensor"}
 """Light modules of Airflow's own that a bare DAG file has not loaded."""
 
 NAMES = airflow_provider_polars.__all__

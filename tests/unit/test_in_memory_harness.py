@@ -108,7 +108,7 @@ def test_unknown_route_is_not_found(in_memory_airflow: InMemoryAirflow) -> None:
     with httpx.Client(base_url="http://in-memory.invalid", transport=httpx.MockTransport(in_memory_airflow)) as client:
         answer = client.get("/hitlDetails/1", params={"full": "yes"})
     assert (answer.status_code, answer.json()["detail"]["reason"]) == (404, "not_found")
-    assert in_memory_airflow.requests == [ApiRequest("GET", "hitlDetails/1", {"full": "yes"}, None)]
+    assert in_memory_airflow.requests == [ApiRequest("GET", "hitlDetails/1", httpx.QueryParams(full="yes"), None)]
 
 
 def test_mapped_upstream_is_pulled_as_a_sequence(in_memory_airflow: InMemoryAirflow) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -22,7 +24,8 @@ from airflow_provider_polars.exceptions import (
     SchemaError,
     SinkWriteError,
 )
-from airflow_provider_polars.lifecycle import STORE_KEY, Lifecycle
+from airflow_provider_polars.kept_runs import STORE_KEY, Try
+from airflow_provider_polars.lifecycle import Lifecycle
 from airflow_provider_polars.query.sinks import ParquetSink
 from tests.unit.backends.local_runs import LOG, submission, submitted
 from tests.unit.scripted_backend import (
@@ -50,10 +53,11 @@ def store(cluster: Cluster) -> RecordingStore:
 
 @pytest.fixture
 def new_try(cluster: Cluster, store: RecordingStore) -> Callable[..., Lifecycle]:
-    """Return ``new_try(max_tries=0)``: the life cycle of another try of one task, in another process."""
+    """Return ``new_try(max_tries=9)``: the life cycle of another try of one task, in another process."""
+    number = itertools.count(1)
 
-    def make(max_tries: int = 0) -> Lifecycle:
-        return Lifecycle(ScriptedBackend(cluster), store, max_tries=max_tries, log=LOG)
+    def make(max_tries: int = 9, **options: Any) -> Lifecycle:
+        return Lifecycle(ScriptedBackend(cluster), store, attempt=Try(next(number), max_tries), log=LOG, **options)
 
     return make
 
@@ -61,7 +65,7 @@ def new_try(cluster: Cluster, store: RecordingStore) -> Callable[..., Lifecycle]
 NewTry = Callable[..., Lifecycle]
 
 
-def test_a_run_is_stored_before_anything_else_and_forgotten_after_its_result(
+def test_a_run_is_stored_before_anything_else_and_its_result_once_it_is_there(
     cluster: Cluster, store: RecordingStore, new_try: NewTry
 ) -> None:
     cluster.statuses["q1"] = [QUEUED, RUNNING, SUCCEEDED]
@@ -69,8 +73,8 @@ def test_a_run_is_stored_before_anything_else_and_forgotten_after_its_result(
     results = new_try().execute(one())
 
     assert results["return_value"].query_id == "q1"
-    assert cluster.events == ["submit q1", "store q1", "result q1", "close", "forget"]
-    assert store.values == {}
+    assert cluster.events == ["submit q1", "store q1", "result q1", "close", "store q1"]
+    assert store.values[STORE_KEY]["results"] == results
 
 
 def test_each_of_several_runs_is_stored_the_moment_it_exists(cluster: Cluster, new_try: NewTry) -> None:
@@ -89,7 +93,7 @@ def test_what_is_stored_is_enough_to_pick_a_run_up(cluster: Cluster, store: Reco
 
     stored = store.values[STORE_KEY]
     run = Run.from_dict(stored["runs"][0])
-    assert stored["max_tries"] == 2
+    assert stored["owner"] == {"number": 1, "max_tries": 2, "retries": 0}
     assert (run.query_id, run.output, run.details) == ("q1", "return_value", {"node": 3})
     assert Run.from_dict(run.to_dict()) == run
 
@@ -105,7 +109,7 @@ def test_an_automatic_retry_adopts_a_query_that_lives_or_has_succeeded(
 
     assert results["return_value"].query_id == "q1"
     assert "submit q2" not in cluster.events
-    assert store.values == {}
+    assert store.values[STORE_KEY]["results"] == results
 
 
 def leave_behind(cluster: Cluster, store: RecordingStore, new_try: NewTry, *, outputs: int = 1) -> None:
@@ -134,7 +138,7 @@ def test_a_cleared_task_cancels_the_query_of_before_and_submits_anew(
     leave_behind(cluster, store, new_try)
     cluster.statuses["q2"] = [SUCCEEDED]
 
-    assert new_try(max_tries=1).execute(one())["return_value"].query_id == "q2"
+    assert new_try(max_tries=10).execute(one())["return_value"].query_id == "q2"
     assert "cancel q1" in cluster.events
 
 
@@ -167,7 +171,7 @@ def test_a_retry_submits_anew_where_the_earlier_try_died_between_two_submissions
     assert "cancel q1" in cluster.events
 
 
-@pytest.mark.parametrize("stored", ["text", {"max_tries": None}, {}, 7])
+@pytest.mark.parametrize("stored", ["text", {"owner": None}, {}, 7])
 def test_a_store_that_holds_something_else_is_no_reason_to_fail(
     cluster: Cluster, store: RecordingStore, new_try: NewTry, stored: Any
 ) -> None:
@@ -218,6 +222,47 @@ def test_a_kill_cancels_the_query_and_execute_raises(cluster: Cluster, store: Re
     assert "cancel q1" in cluster.events
     assert cluster.events[-1] == "close"
     assert STORE_KEY in store.values
+
+
+def test_a_task_that_has_lost_its_supervisor_ends_and_leaves_its_query_to_the_next_try(
+    cluster: Cluster, store: RecordingStore, new_try: NewTry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster.statuses["q1"] = [RUNNING, SUCCEEDED]
+    lifecycle = new_try(supervisor=os.getppid())
+    monkeypatch.setattr(os, "getppid", lambda: 1)
+    with pytest.raises(QueryCancelledError, match="supervisor of the task is gone"):
+        lifecycle.execute(one())
+
+    assert "cancel q1" not in cluster.events
+    assert new_try().execute(one())["return_value"].query_id == "q1"
+
+
+def test_a_task_that_has_lost_its_supervisor_cancels_the_query_that_it_cannot_store(
+    cluster: Cluster, store: RecordingStore, new_try: NewTry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(key: str, value: Any) -> None:
+        if value["runs"]:
+            raise BrokenPipeError
+
+    cluster.statuses["q1"] = [RUNNING]
+    lifecycle = new_try(supervisor=os.getppid())
+    monkeypatch.setattr(os, "getppid", lambda: 1)
+    monkeypatch.setattr(store, "set", refuse)
+    with pytest.raises(BrokenPipeError):
+        lifecycle.execute(one())
+
+    assert "cancel q1" in cluster.events
+
+
+def test_a_task_without_a_supervisor_outlives_the_process_that_started_it(
+    cluster: Cluster, new_try: NewTry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As ``dag.test()`` in a terminal that is closed."""
+    cluster.statuses["q1"] = [RUNNING, SUCCEEDED]
+    lifecycle = new_try()
+    monkeypatch.setattr(os, "getppid", lambda: 1)
+
+    assert lifecycle.execute(one()) is not None
 
 
 def test_a_kill_before_the_query_is_submitted_cancels_it_once_it_is(cluster: Cluster, new_try: NewTry) -> None:
@@ -347,18 +392,6 @@ def test_the_log_names_the_query_that_was_submitted_or_adopted(
 
     assert "Submitted query q1 to LocalCompute()" in caplog.messages
     assert "Adopted query q1 of an earlier try" in caplog.messages
-
-
-def test_a_backend_says_what_its_compute_cannot_do(cluster: Cluster) -> None:
-    backend = ScriptedBackend(cluster)
-
-    for call, answer in (
-        (backend.start, "not started"),
-        (backend.stop, "not stopped"),
-        (backend.status, "no status"),
-    ):
-        with pytest.raises(NotImplementedError, match=f"LocalCompute .*{answer}"):
-            call()
 
 
 def test_handles_hold_no_credentials(cluster: Cluster) -> None:

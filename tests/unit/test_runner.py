@@ -67,7 +67,7 @@ def answers_to(job: dict[str, Any]) -> tuple[list[dict[str, Any]], int]:
     os.close(writing)
     with os.fdopen(reading) as answers:
         lines = [json.loads(line) for line in answers]
-    code = process.wait(15)
+    code = process.wait(60)
     for pipe in (process.stdin, process.stderr):
         assert pipe is not None
         pipe.close()

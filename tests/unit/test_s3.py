@@ -17,6 +17,7 @@ from airflow.serialization.serialized_objects import DagSerialization
 
 from airflow_provider_polars import LocalCompute, ParquetSink, PolarsRemoteOperator, polars_task
 from tests.harness.in_memory import InMemoryAirflow, TaskOutcome
+from tests.harness.lineage import listening, names
 from tests.harness.s3 import s3_server
 from tests.unit.outcomes import failure, succeeded
 
@@ -276,3 +277,17 @@ def test_rows_on_their_way_leave_nothing_in_the_temporary_folder(
         )
         assert airflow.run_task(write).state == state
         assert list(tmp_path.iterdir()) == []
+
+
+@each_compute
+@pytest.mark.usefixtures("results_path")
+def test_lineage_names_buckets_and_keys_and_no_secret(
+    airflow: InMemoryAirflow, compute: LocalCompute, tmp_path: Path
+) -> None:
+    with listening(tmp_path / "events.ndjson") as events:
+        for written in write_and_sum(airflow, compute, sink=ParquetSink("s3://lake/letters/", aws_conn_id="lake")):
+            succeeded(written)
+
+    assert names(events.one("s3.write", "COMPLETE")["outputs"]) == [("s3://lake", "letters")]
+    assert names(events.one("s3.total", "COMPLETE")["inputs"]) == [("s3://lake", "letters")]
+    assert SECRET not in events.text

@@ -18,7 +18,7 @@ from airflow_provider_polars.exceptions import (
     QueryFailedError,
     QueryTimeoutError,
 )
-from airflow_provider_polars.lifecycle import STORE_KEY
+from airflow_provider_polars.kept_runs import STORE_KEY, Try
 from tests.unit.scripted_backend import LOST, QUEUED, RUNNING, SUCCEEDED, Tries, failed, one, two
 
 CANCELLED = RunStatus(state=RunState.CANCELLED)
@@ -87,7 +87,7 @@ def test_nothing_is_submitted_until_the_end_of_the_earlier_query_is_seen(tries: 
     tries.cluster.obeys = False
     tries.cluster.statuses |= {"q1": [RUNNING, RUNNING, CANCELLED], "q2": [SUCCEEDED]}
 
-    assert tries.new(max_tries=1).execute(one())["return_value"].query_id == "q2"
+    assert tries.new(max_tries=10).execute(one())["return_value"].query_id == "q2"
     submitted = tries.cluster.events.index("submit q2")
     assert set(tries.cluster.events[1:submitted]) == {"cancel q1"}
     assert tries.cluster.statuses["q1"] == [CANCELLED]
@@ -102,7 +102,7 @@ def test_nothing_is_submitted_where_the_end_of_the_earlier_query_is_not_seen_in_
     tries.cluster.statuses["q1"] = script
 
     with pytest.raises(QueryFailedError) as caught:
-        tries.new(max_tries=1).execute(one())
+        tries.new(max_tries=10).execute(one())
 
     assert str(caught.value) == (
         "query q1 of an earlier try was told to end, which is not confirmed: nothing was submitted, or two queries "
@@ -122,11 +122,11 @@ def test_the_try_after_that_asks_again(tries: Tries, impatient: None) -> None:
     tries.leave_behind(one())
     tries.cluster.obeys = False
     with pytest.raises(QueryFailedError):
-        tries.new(max_tries=1).execute(one())
+        tries.new(max_tries=10).execute(one())
     tries.cluster.obeys = True
     tries.cluster.statuses["q2"] = [SUCCEEDED]
 
-    assert tries.new(max_tries=1).execute(one())["return_value"].query_id == "q2"
+    assert tries.new(max_tries=10).execute(one())["return_value"].query_id == "q2"
 
 
 def test_a_timeout_that_is_not_confirmed_is_said_in_the_log(
@@ -260,7 +260,7 @@ def test_without_waiting_the_task_ends_with_its_runs_and_leaves_them_running(tri
     assert Run.from_dict(tries.store.values[STORE_KEY]["runs"][0]) == runs[0]
 
 
-@pytest.mark.parametrize(("max_tries", "expected"), [(0, "q1"), (1, "q2")])
+@pytest.mark.parametrize(("max_tries", "expected"), [(9, "q1"), (10, "q2")])
 def test_without_waiting_too_a_retry_adopts_and_a_clear_cancels(tries: Tries, max_tries: int, expected: str) -> None:
     tries.leave_behind(one())
     tries.cluster.statuses["q2"] = [RUNNING]
@@ -290,6 +290,76 @@ def test_without_waiting_too_a_killed_task_cancels_what_it_has_submitted(tries: 
         killed.submit(one())
 
     assert tries.cluster.statuses["q1"] == [CANCELLED]
+
+
+# ---- a try that was lost before Airflow heard of its result
+
+
+@pytest.fixture
+def unheard(tries: Tries) -> Tries:
+    """Return the tries of a task that had its results; its queries, and what ran them, are gone since."""
+    tries.cluster.statuses |= {"q1": [SUCCEEDED], "q2": [SUCCEEDED]}
+    tries.new().execute(two())
+    tries.cluster.events[:] = ["submit q1", "submit q2"]
+    tries.cluster.statuses |= {"q1": [AWAY], "q2": [AWAY], "q3": [SUCCEEDED], "q4": [SUCCEEDED]}
+    return tries
+
+
+def ids(results: Any) -> list[str]:
+    """Return which queries the results are of."""
+    return [result.query_id for result in results.values()]
+
+
+def test_a_retry_hands_on_the_results_that_an_earlier_try_had_and_submits_nothing(unheard: Tries) -> None:
+    retry = unheard.new()
+
+    assert ids(retry.execute(two())) == ["q1", "q2"]
+    assert unheard.cluster.events[2:] == ["announce q1", "announce q2", "close", "store q1 q2"]
+    assert [retry.state(run) for run in retry.runs] == [RunState.SUCCEEDED] * 2
+
+
+def test_so_does_the_retry_after_it(unheard: Tries) -> None:
+    unheard.new().execute(two())
+
+    assert ids(unheard.new().execute(two())) == ["q1", "q2"]
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        {"attempt": Try(2, 10, 1)},
+        {"attempt": Try(2, 9, 0)},
+        {"attempt": Try(1, 9, 1)},
+        {"attempt": Try(2, 9, 1), "durable": False},
+    ],
+    ids=["cleared", "cleared with fewer retries", "run by hand", "not durable"],
+)
+def test_any_other_try_runs_the_queries_again_and_cancels_nothing(unheard: Tries, later: dict[str, Any]) -> None:
+    """Fewer retries may make up for what a clear adds to ``max_tries``; ``airflow tasks test`` raises no number."""
+    assert ids(unheard.new(**later).execute(two())) == ["q3", "q4"]
+    assert not [event for event in unheard.cluster.events if event.startswith("cancel")]
+
+
+def test_results_of_other_outputs_are_of_no_use(unheard: Tries) -> None:
+    assert ids(unheard.new().execute(one())) == ["q3"]
+
+
+@pytest.mark.parametrize("adoptable", [True, False], ids=["not durable", "submitted by the function"])
+def test_results_that_no_retry_may_take_are_not_kept(tries: Tries, adoptable: bool) -> None:
+    tries.cluster.adoptable = adoptable
+    tries.cluster.statuses["q1"] = [SUCCEEDED]
+
+    tries.new(durable=not adoptable).execute(one())
+
+    assert tries.store.values == {}
+
+
+def test_a_query_of_before_the_task_was_cleared_with_fewer_retries_is_cancelled(tries: Tries) -> None:
+    tries.leave_behind(one())
+    tries.cluster.statuses["q2"] = [SUCCEEDED]
+
+    assert ids(tries.new(attempt=Try(2, 9, 0)).execute(one())) == ["q2"]
+    assert "cancel q1" in tries.cluster.events
 
 
 # ---- what is announced
@@ -324,7 +394,7 @@ def test_queries_that_are_not_adopted_are_not_announced(tries: Tries) -> None:
     tries.leave_behind(one())
     tries.cluster.statuses["q2"] = [SUCCEEDED]
 
-    tries.new(max_tries=1).execute(one())
+    tries.new(max_tries=10).execute(one())
 
     assert [event for event in tries.cluster.events if event.startswith("announce")] == ["announce q2"]
 

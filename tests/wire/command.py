@@ -23,7 +23,7 @@ from tests.harness.waiting import wait_for
 COMMAND = Path(sys.executable).parent / "polars-dev-cluster"
 ANY_PORTS = ("--port", "0", "--observatory-port", "0")
 LAST_LINE = r"^(\{.*\}|  stop .*|export no_proxy=.*)\n\Z"
-SECONDS = 30.0
+SECONDS = 90.0
 """That any step may take."""
 
 
@@ -106,7 +106,10 @@ class Up:
     def wait_for_the_end_of_all(self) -> None:
         """Wait until none of the processes that were seen runs any more."""
         wait_for(
-            lambda: not any(map(_runs, self._seen)) or None, 5, lambda: str([*filter(_runs, self._seen)]), interval=0.02
+            lambda: not any(map(_runs, self._seen)) or None,
+            SECONDS,
+            lambda: str([*filter(_runs, self._seen)]),
+            interval=0.02,
         )
 
     def kill(self) -> None:

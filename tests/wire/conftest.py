@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from airflow_provider_polars.clients.access import ClusterAccess
     from airflow_provider_polars.clients.compute_plane import ComputePlane
     from airflow_provider_polars.testing import DevCluster
+    from tests.harness.lineage import Events
     from tests.wire.command import Shell
     from tests.wire.gates import Gate
     from tests.wire.planes import Connect
@@ -38,6 +39,15 @@ def _variables_are_there(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
     for name in os.environ.keys() - before.keys():
         del os.environ[name]
     os.environ |= before
+
+
+@pytest.fixture
+def events(tmp_path: Path) -> Iterator[Events]:
+    """Have tasks listened to by Airflow's OpenLineage provider, and return what is written of them."""
+    from tests.harness.lineage import listening
+
+    with listening(tmp_path / "events.ndjson") as events:
+        yield events
 
 
 @pytest.fixture

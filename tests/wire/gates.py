@@ -9,7 +9,7 @@ import polars as pl
 
 from tests.harness.waiting import wait_for
 
-START_SECONDS = 20.0
+START_SECONDS = 60.0
 
 
 class Gate:

@@ -78,8 +78,9 @@ def shake_hands(stream: ssl.SSLSocket) -> None:
 
 @contextlib.contextmanager
 def refusing_port() -> Iterator[int]:
-    """Hold a port on which nothing listens."""
+    """Hold a port on which nothing listens, unless it is a server that sets SO_REUSEADDR, as ours do."""
     with socket.socket() as held:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         held.bind(("127.0.0.1", 0))
         yield held.getsockname()[1]
 

@@ -9,7 +9,7 @@ from airflow_provider_polars.clients.access import ClusterAccess
 from airflow_provider_polars.clients.compute_plane import ComputePlane
 from airflow_provider_polars.testing import DevCluster
 
-LONG = 20.0
+LONG = 40.0
 """Seconds for what ends much earlier."""
 
 Connect = Callable[..., ComputePlane]

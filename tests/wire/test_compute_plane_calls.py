@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import threading
@@ -23,6 +24,7 @@ from airflow_provider_polars.exceptions import ClusterUnreachableError
 from airflow_provider_polars.protocol import compute_plane_pb2 as wire
 from airflow_provider_polars.testing import DevCluster, start_dev_cluster
 from airflow_provider_polars.testing.environment import REFUSED
+from tests.harness.waiting import wait_for
 from tests.wire.gates import Gate
 from tests.wire.peers import StandInScheduler, aborting, refusing_port, serving
 from tests.wire.planes import LONG, Connect, access_to
@@ -37,14 +39,23 @@ def plane(polars_dev_cluster: DevCluster, connect: Connect) -> ComputePlane:
 
 
 @contextlib.contextmanager
-def alarm(seconds: float, handler: Callable[..., Any]) -> Iterator[None]:
-    """Have a signal handled in ``seconds``."""
+def ringing_when_asked(cluster: DevCluster, handler: Callable[..., Any]) -> Iterator[None]:
+    """Have a signal handled once the cluster was asked for something, which is waited for then.
+
+    While a call begins, gRPC stands no exception: its channel may not close any more, and its locks may be held.
+    """
+
+    def ring() -> None:
+        wait_for(lambda: cluster.recorder.calls() or None, LONG, lambda: "nobody asks", interval=0.02)
+        os.kill(os.getpid(), signal.SIGALRM)
+
     before = signal.signal(signal.SIGALRM, handler)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    cluster.recorder.forget()
     try:
-        yield
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(ring)
+            yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
 
 
@@ -208,8 +219,12 @@ def test_a_wait_ends_when_all_queries_have(
     ended = submit(context, pl.LazyFrame({"a": [1]}))
     held = submit(context, gate.frame("held"))
     gate.wait_until_started("held")
-    threading.Timer(0.3, gate.open).start()
-    assert 0.2 < elapsed(lambda: plane.wait([ended, held, str(uuid4())], LONG, long_poll=long_poll)) < LONG / 2
+
+    def wait_for_all() -> None:
+        threading.Timer(0.3, gate.open).start()
+        plane.wait([ended, held, str(uuid4())], LONG, long_poll=long_poll)
+
+    assert 0.3 <= elapsed(wait_for_all) < LONG / 2
     assert [plane.status(query_id) for query_id in (ended, held)] == [SUCCESS, SUCCESS]
 
 
@@ -219,13 +234,16 @@ def test_a_long_poll_asks_for_each_query_once_and_for_all_at_the_same_time(
     queries = [submit(context, gate.frame(f"held{number}")) for number in range(8)]
     plane.versions()
     polars_dev_cluster.recorder.forget()
-    opened: list[float] = []
-    threading.Timer(0.5, lambda: (opened.append(time.time()), gate.open())).start()
-    plane.wait(queries, LONG)
-    asked = polars_dev_cluster.recorder.calls()
+    with ThreadPoolExecutor(1) as pool:
+        waited = pool.submit(plane.wait, queries, LONG)
+        calls = polars_dev_cluster.recorder.calls
+        wait_for(lambda: len(calls()) >= len(queries) or None, LONG, lambda: str(calls()), interval=0.02)
+        assert not waited.done()
+        gate.open()
+        waited.result(LONG)
+    asked = calls()
     assert [call["call"] for call in asked] == ["GetQueryResult"] * 8
     assert {call["query_id"] for call in asked} == set(queries)
-    assert all(call["time"] < opened[0] for call in asked)
 
 
 def test_without_a_long_poll_only_the_status_is_asked_for_ever_more_slowly(
@@ -233,10 +251,16 @@ def test_without_a_long_poll_only_the_status_is_asked_for_ever_more_slowly(
 ) -> None:
     query_id = submit(context, gate.frame("held"))
     polars_dev_cluster.recorder.forget()
-    plane.wait([query_id], 1.2, long_poll=False)
-    asked = polars_dev_cluster.recorder.calls()
+    with ThreadPoolExecutor(1) as pool:
+        waited = pool.submit(plane.wait, [query_id], LONG, long_poll=False)
+        calls = polars_dev_cluster.recorder.calls
+        wait_for(lambda: len(calls()) >= 6 or None, LONG, lambda: str(calls()), interval=0.02)
+        gate.open()
+        waited.result(LONG)
+    asked = calls()[:6]
     assert {call["call"] for call in asked} == {"GetQueryStatus"}
-    assert 3 <= len(asked) <= 8
+    pauses = [later["time"] - earlier["time"] for earlier, later in itertools.pairwise(asked)]
+    assert [pause >= 0.05 * 1.5**number for number, pause in enumerate(pauses)] == [True] * 5
 
 
 @pytest.mark.parametrize("long_poll", [True, False])
@@ -245,7 +269,7 @@ def test_a_wait_that_runs_out_leaves_the_query_alone(
 ) -> None:
     query_id = submit(context, gate.frame("held"))
     gate.wait_until_started("held")
-    assert 0.25 < elapsed(lambda: plane.wait([query_id], 0.3, long_poll=long_poll)) < 1.5
+    assert 0.25 < elapsed(lambda: plane.wait([query_id], 0.3, long_poll=long_poll)) < LONG / 2
     assert plane.status(query_id) == IN_PROGRESS
     assert polars_dev_cluster.recorder.cancels == []
 
@@ -257,22 +281,24 @@ def test_a_wait_for_nothing_or_for_what_is_not_known_ends_at_once(plane: Compute
 
 
 @pytest.mark.parametrize("long_poll", [True, False])
-def test_a_signal_interrupts_a_wait(context: Any, plane: ComputePlane, gate: Gate, long_poll: bool) -> None:
+def test_a_signal_interrupts_a_wait(
+    context: Any, polars_dev_cluster: DevCluster, plane: ComputePlane, gate: Gate, long_poll: bool
+) -> None:
     query_id = submit(context, gate.frame("held"))
 
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 
     started = time.monotonic()
-    with alarm(0.2, interrupt), pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt), ringing_when_asked(polars_dev_cluster, interrupt):
         plane.wait([query_id], LONG, long_poll=long_poll)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < LONG / 2
     assert plane.status(query_id) in (SCHEDULED, IN_PROGRESS)
 
 
 @pytest.mark.parametrize("waiting", ["long poll", "poll", "result"])
 def test_a_signal_handler_can_cancel_what_is_waited_for(
-    context: Any, plane: ComputePlane, gate: Gate, waiting: str
+    context: Any, polars_dev_cluster: DevCluster, plane: ComputePlane, gate: Gate, waiting: str
 ) -> None:
     query_id = submit(context, gate.frame("held"))
     gate.wait_until_started("held")
@@ -281,7 +307,7 @@ def test_a_signal_handler_can_cancel_what_is_waited_for(
         "poll": lambda: plane.wait([query_id], LONG, long_poll=False),
         "result": lambda: plane.result(query_id, LONG),
     }
-    with alarm(0.2, lambda *_: plane.cancel(query_id)):
+    with ringing_when_asked(polars_dev_cluster, lambda *_: plane.cancel(query_id)):
         assert elapsed(calls[waiting]) < LONG / 2
     assert plane.status(query_id) == CANCELED
 
@@ -289,33 +315,35 @@ def test_a_signal_handler_can_cancel_what_is_waited_for(
 @pytest.mark.parametrize("long_poll", [True, False])
 def test_a_wait_outlives_its_cluster_and_finds_the_next_one(connect: Connect, long_poll: bool) -> None:
     """The next one has no memory of the query, so the wait ends."""
-    with contextlib.ExitStack() as stack:
-        cluster = stack.enter_context(start_dev_cluster("--workers", "1"))
+    with refusing_port() as port, contextlib.ExitStack() as stack:
+        options = "--workers", "1", "--port", str(port)
+        cluster = stack.enter_context(start_dev_cluster(*options))
         query_id = submit(cluster.context(), _endless())
         plane = connect(access_to(cluster))
         assert plane.status(query_id) in (SCHEDULED, IN_PROGRESS)
         os.kill(cluster.pid, signal.SIGKILL)
         with pytest.raises(RuntimeError, match="did not end cleanly"):
             stack.close()
-    assert elapsed(lambda: plane.wait([query_id], 0.7, long_poll=long_poll)) > 0.6
-    with pytest.raises(ClusterUnreachableError, match="cannot be reached now"):
-        plane.status(query_id)
-    port = cluster.uri.rpartition(":")[2]
-    with ThreadPoolExecutor(1) as pool:
-        waited = pool.submit(plane.wait, [query_id], LONG, long_poll=long_poll)
-        with start_dev_cluster("--workers", "1", "--port", port):
-            waited.result(LONG / 2)
-            assert plane.status(query_id) is None
+        assert elapsed(lambda: plane.wait([query_id], 0.7, long_poll=long_poll)) > 0.6
+        with pytest.raises(ClusterUnreachableError, match="cannot be reached now"):
+            plane.status(query_id)
+        with ThreadPoolExecutor(1) as pool:
+            waited = pool.submit(plane.wait, [query_id], 6 * LONG, long_poll=long_poll)
+            with start_dev_cluster(*options):
+                waited.result(LONG)
+                assert plane.status(query_id) is None
 
 
 @pytest.mark.parametrize(
     "code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL]
 )
 def test_a_cluster_in_trouble_is_asked_again_after_a_pause(connect: Connect, code: grpc.StatusCode) -> None:
-    scheduler = StandInScheduler(GetQueryResult=aborting(code))
+    well = wire.GetQueryResultResponse(query_status=wire.QUERY_STATUS_SUCCESS)
+    answers = iter([aborting(code), lambda *_: well])
+    scheduler = StandInScheduler(GetQueryResult=lambda *asked: next(answers)(*asked))
     with serving(scheduler) as port:
         plane = connect(ClusterAccess(uri=f"http://127.0.0.1:{port}"))
-        assert elapsed(lambda: plane.wait([str(uuid4())], 0.7)) > 0.6
+        assert 0.4 < elapsed(lambda: plane.wait([str(uuid4())], LONG)) < LONG / 2
     assert len(scheduler.calls) == 2
 
 

@@ -60,7 +60,7 @@ def test_a_guarded_observatory_answers_who_has_the_token(guarded_cluster: DevClu
         details = observatory.query_details(access_to(guarded_cluster, **given), query_id)
         assert details is not None
         assert details["id"] == query_id
-        assert observatory.problem(access_to(guarded_cluster, **given), 2.0) is None
+        assert observatory.problem(access_to(guarded_cluster, **given), 20.0) is None
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_a_guarded_observatory_that_refuses_gives_no_details(
         assert observatory.query_details(access, QUERY) is None
     assert reason in caplog.text
     assert "another-token" not in caplog.text
-    trouble = observatory.problem(access, 2.0)
+    trouble = observatory.problem(access, 20.0)
     assert trouble is not None
     assert reason in trouble
     assert guarded_cluster.observatory in trouble
@@ -90,10 +90,10 @@ def test_an_observatory_that_knows_no_such_query_gives_no_details_and_is_no_prob
     polars_dev_cluster: DevCluster,
 ) -> None:
     assert observatory.query_details(access_to(polars_dev_cluster), str(uuid4())) is None
-    assert observatory.problem(access_to(polars_dev_cluster), 2.0) is None
+    assert observatory.problem(access_to(polars_dev_cluster), 20.0) is None
 
 
 def test_no_proxy_stands_in_between(polars_dev_cluster: DevCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
-    assert observatory.problem(access_to(polars_dev_cluster), 2.0) is None
+    assert observatory.problem(access_to(polars_dev_cluster), 20.0) is None

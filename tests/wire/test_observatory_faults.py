@@ -68,7 +68,8 @@ def test_an_observatory_can_answer_anything(
 def test_an_observatory_can_hang(polars_dev_cluster: DevCluster, context: Any, ended_query: Any) -> None:
     fault = polars_dev_cluster.faults.add("GET query", "hang", times=None)
 
-    assert observatory.query_details(access_to(polars_dev_cluster), str(ended_query._query_id), seconds=0.1) is None
+    assert observatory.query_details(access_to(polars_dev_cluster), str(ended_query._query_id), seconds=1.0) is None
+    wait_until_hit(polars_dev_cluster, fault)
     with ThreadPoolExecutor(1) as thread:
         asked = thread.submit(details, context, ended_query)
         wait_until_hit(polars_dev_cluster, fault, times=2)

@@ -22,6 +22,9 @@ SETTINGS = b"\0\0\0\4\0\0\0\0\0"
 QUICK = 0.3
 """Seconds to wait for what never answers."""
 
+LATE = 10.0
+"""Seconds by which a busy machine may be late; those who are silent are so for longer."""
+
 
 @pytest.fixture(scope="module")
 def tls_cluster() -> Iterator[DevCluster]:
@@ -41,12 +44,12 @@ def access_to(cluster: DevCluster, **given: Any) -> ClusterAccess:
     return ClusterAccess(**{"uri": cluster.uri, "observatory": cluster.observatory, "ca_cert": authority, **given})
 
 
-def outcome(access: ClusterAccess, seconds: float = 3.0) -> tuple[type[Exception], str]:
+def outcome(access: ClusterAccess, seconds: float = 20.0) -> tuple[type[Exception], str]:
     """Return the error of a probe, which has to come in time."""
     started = time.monotonic()
     with pytest.raises((ClusterUnreachableError, ClusterAccessError, ConfigurationError)) as caught:
         probe(access, seconds)
-    assert time.monotonic() - started < seconds + 0.5
+    assert time.monotonic() - started < seconds + LATE
     return caught.type, str(caught.value)
 
 
@@ -89,7 +92,7 @@ def test_a_name_that_does_not_exist_is_unreachable() -> None:
 
 def test_a_name_service_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     end = threading.Event()
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: end.wait(10))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: end.wait(60))
     kind, text = outcome(ClusterAccess(uri="http://cluster"), QUICK)
     end.set()
     assert kind is ClusterUnreachableError
@@ -166,7 +169,7 @@ def test_https_to_a_port_without_tls_says_so(polars_dev_cluster: DevCluster) -> 
 @pytest.mark.parametrize("says", [b"220 mail.example ESMTP\r\n", b"x", b"\0\0\0\7\0\0\0\0\0", b"\0" * 64])
 def test_what_speaks_neither_is_no_scheduler(says: bytes) -> None:
     with peer(says) as (host, port):
-        kind, text = outcome(ClusterAccess(uri=f"http://{host}:{port}"), QUICK)
+        kind, text = outcome(ClusterAccess(uri=f"http://{host}:{port}"), 2.0)  # more than one byte may come until then
     assert kind is ClusterAccessError
     assert f"What answers at http://{host}:{port} is no Polars scheduler" in text
 
@@ -243,8 +246,8 @@ def test_a_certificate_that_openssl_takes_and_polars_clients_do_not_is_not_taken
 
 def outcome_with(files: tuple[Path, Path]) -> tuple[type[Exception], str]:
     """Return the error of a probe that trusts the certificate of the peer."""
-    with peer(certificate=files) as (host, port):
-        return outcome(ClusterAccess(uri=f"https://{host}:{port}", ca_cert=files[0].read_text()), QUICK)
+    with peer(SETTINGS, certificate=files) as (host, port):
+        return outcome(ClusterAccess(uri=f"https://{host}:{port}", ca_cert=files[0].read_text()))
 
 
 @pytest.mark.parametrize("given", ["trusted", "insecure"])

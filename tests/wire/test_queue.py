@@ -19,7 +19,7 @@ from tests.wire.gates import Gate
 pytestmark = pytest.mark.own_cluster
 
 FRAME = pl.LazyFrame({"a": [1, 2, 3]})
-SECONDS = 20.0
+SECONDS = 60.0
 StartCluster = Callable[..., DevCluster]
 
 

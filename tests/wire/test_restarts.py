@@ -61,15 +61,15 @@ def test_the_port_refuses_connections_for_a_while(polars_dev_cluster: DevCluster
     query.await_result()
 
     begun = time.monotonic()
-    polars_dev_cluster.restart(seconds=0.5, wait=False)
+    polars_dev_cluster.restart(seconds=3, wait=False)
 
-    assert time.monotonic() - begun < 0.5
+    assert time.monotonic() - begun < 3
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", int(polars_dev_cluster.uri.rpartition(":")[2])))
     with pytest.raises(RuntimeError, match=r"currently unavailable, tcp connect error|transport error"):
         query.get_status()
     assert query.await_result().status is pc.QueryStatus.SUCCESS  # it tries again while that lasts
-    assert time.monotonic() - begun >= 0.5
+    assert time.monotonic() - begun >= 3
 
 
 def test_a_restart_is_over_when_the_port_listens_again(polars_dev_cluster: DevCluster, context: Any) -> None:
@@ -191,7 +191,7 @@ def test_a_worker_can_be_killed(polars_dev_cluster: DevCluster, context: Any, ga
     before = wait_for_workers(polars_dev_cluster)
     query = submit(context, gate.frame("held"))
     gate.wait_until_started("held")
-    (name,) = [worker["name"] for worker in polars_dev_cluster.workers if worker["query_id"]]
+    (name,) = [each["name"] for each in polars_dev_cluster.workers if each["query_id"] == str(query._query_id)]
 
     assert polars_dev_cluster.kill_worker(name) == before[name]
 

@@ -197,6 +197,7 @@ def test_versions_are_those_of_the_workers(polars_dev_cluster: DevCluster, conte
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_results_are_awaited_without_blocking_the_loop(context: Any) -> None:
     query = FRAME.remote(context).single_node().execute(blocking=False)
 

@@ -13,11 +13,12 @@ from polars_cloud import QueryStatus
 from airflow_provider_polars.testing import DevCluster, start_dev_cluster
 from tests.harness.waiting import wait_for
 from tests.wire.gates import Gate
+from tests.wire.peers import refusing_port
 
 pytestmark = pytest.mark.own_cluster
 
 FRAME = pl.LazyFrame({"a": [1, 2, 3]})
-SECONDS = 20.0
+SECONDS = 60.0
 
 
 def wait_until_forgotten(cluster: DevCluster, *queries: Any) -> None:
@@ -69,16 +70,17 @@ def test_what_a_cancelled_query_has_written_for_the_client_is_removed(
 
 
 def test_a_cluster_that_was_started_anew_knows_no_older_query() -> None:
-    with start_dev_cluster("--workers", "1") as cluster:
-        context = cluster.context()
-        query = FRAME.remote(context).single_node().execute(blocking=False)
-        query.await_result()
-        port = cluster.uri.rpartition(":")[2]
+    with refusing_port() as port:
+        options = "--workers", "1", "--port", str(port)
+        with start_dev_cluster(*options) as cluster:
+            context = cluster.context()
+            query = FRAME.remote(context).single_node().execute(blocking=False)
+            query.await_result()
 
-    with start_dev_cluster("--workers", "1", "--port", port) as cluster:
-        for call in (query.get_status, query.await_result):
-            with pytest.raises(RuntimeError, match="was not submitted to this cluster since its start"):
-                call()
-        query.cancel()
-        assert FRAME.remote(context).single_node().execute().status is QueryStatus.SUCCESS
-        assert len(cluster.queries) == 1
+        with start_dev_cluster(*options) as cluster:
+            for call in (query.get_status, query.await_result):
+                with pytest.raises(RuntimeError, match="was not submitted to this cluster since its start"):
+                    call()
+            query.cancel()
+            assert FRAME.remote(context).single_node().execute().status is QueryStatus.SUCCESS
+            assert len(cluster.queries) == 1

@@ -27,9 +27,9 @@ from tests.wire.gates import Gate
 
 pytestmark = pytest.mark.own_cluster
 
-HEARTBEAT_SECONDS = 2.0
-PLANNING_SECONDS = 1.0
-SECONDS = 20.0
+HEARTBEAT_SECONDS = 4.0
+PLANNING_SECONDS = 3.0
+SECONDS = 60.0
 FRAME = pl.LazyFrame({"a": [1, 2, 3]})
 
 

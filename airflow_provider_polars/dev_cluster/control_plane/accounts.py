@@ -52,14 +52,19 @@ class ServiceAccount:
 
 
 class Directory:
-    """All that is known, by id: two workspaces with one service account each, made anew at every start."""
+    """All that is known, by id: two workspaces with one service account each, made anew at every start.
 
-    def __init__(self) -> None:
+    :param account: id and secret of the first account, if they are not to be made.
+    """
+
+    def __init__(self, account: tuple[str, str] | None = None) -> None:
         self.organisation = Organisation("development")
         workspaces = [Workspace(name, self.organisation) for name in WORKSPACES]
         self.workspaces = {workspace.id: workspace for workspace in workspaces}
         accounts = [ServiceAccount(f"{workspace.name} account", workspace) for workspace in workspaces]
-        self.accounts = {account.id: account for account in accounts}
+        if account is not None:
+            accounts[0].id, accounts[0].secret = account
+        self.accounts = {known.id: known for known in accounts}
 
     def sign_in(self, account_id: str, secret: str) -> ServiceAccount | None:
         """Return the account whose secret that is, None if there is none."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_polars.dev_cluster import ending, registry
 from airflow_provider_polars.dev_cluster.control_plane.settings import (
+    ACCOUNT_VARIABLE,
     DEFAULT_API_PORT,
     DEFAULT_DEV_PORT,
     DEFAULT_TOKEN_PORT,
@@ -95,6 +96,11 @@ def up(given: Mapping[str, Any]) -> int:
         options["workers"] = given["workers"]
     if "python" in given:
         options["pythons"] = tuple(given["python"])
+    if account := os.environ.get(ACCOUNT_VARIABLE):
+        account_id, _, secret = account.partition(":")
+        if not (account_id and secret and account.isascii() and account.isprintable()):
+            return _fail(f"{ACCOUNT_VARIABLE} is not an id, a colon and a secret, in printable ASCII")
+        options["account"] = account_id, secret
     return asyncio.run(_run(ControlPlaneSettings(**options), as_json="json" in given, parent=given.get("parent")))
 
 

@@ -144,6 +144,8 @@ def application(
 
     async def list_queries(request: Request, account: ServiceAccount) -> Response:
         models = [query.model() | {"active_share_count": 0} for query in queries.of(account.workspace.id)]
+        if request.query_params.get("order") == "request_time,desc":
+            models.reverse()
         return answer(page(request, models))
 
     async def query(request: Request, account: ServiceAccount) -> Response:

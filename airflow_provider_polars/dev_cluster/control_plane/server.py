@@ -134,7 +134,7 @@ async def running(settings: ControlPlaneSettings) -> AsyncIterator[ControlPlane]
         )
         inner_rest, inner_token = (stack.enter_context(listen(LOOPBACK, 0)) for _ in range(2))
 
-        directory, tokens = Directory(), Tokens(settings.token_seconds)
+        directory, tokens = Directory(settings.account), Tokens(settings.token_seconds)
         recorder, faults, queries = Recorder(), Faults(), ProxiedQueries()
 
         def admits(header: str | None, workspace_id: str) -> bool:

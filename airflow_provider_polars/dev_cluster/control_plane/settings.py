@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 DEFAULT_API_PORT = 5061
 DEFAULT_TOKEN_PORT = 5062
 DEFAULT_DEV_PORT = 5063
+ACCOUNT_VARIABLE = "POLARS_DEV_CLUSTER_ACCOUNT"
+"""Names the service account of the first workspace: its id, a colon, its secret."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,9 @@ class ControlPlaneSettings:
 
     certificates: Path | None = None
     """Folder with ``ca.pem``, ``server.pem`` and ``server.key`` for the token endpoint; None makes some."""
+
+    account: tuple[str, str] | None = field(default=None, repr=False)
+    """Id and secret of the service account of the first workspace; None makes some."""
 
     pythons: tuple[str, ...] = (sys.executable,)
     """Interpreters for the workers of instances, one for each Polars that a client may ask for."""

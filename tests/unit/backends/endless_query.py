@@ -8,7 +8,7 @@ import polars as pl
 
 from tests.harness.waiting import wait_for
 
-SECONDS = 15.0
+SECONDS = 60.0
 
 
 def is_alive(pid: int) -> bool:

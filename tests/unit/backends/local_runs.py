@@ -14,6 +14,7 @@ from airflow_provider_polars import runner
 from airflow_provider_polars.backends.base import Backend, Output, Run, Submission
 from airflow_provider_polars.backends.local import LocalBackend
 from airflow_provider_polars.compute.local import LocalCompute
+from airflow_provider_polars.kept_runs import Try
 from airflow_provider_polars.lifecycle import Lifecycle
 from airflow_provider_polars.query.options import QueryOptions
 from airflow_provider_polars.query.result import ResultRef
@@ -79,7 +80,7 @@ def submitted(backend: Backend[Any], given: Submission) -> list[Run]:
 
 def lifecycle(compute: LocalCompute = IN_PROCESS) -> Lifecycle:
     """Return the life cycle of a first try on this worker."""
-    return Lifecycle(LocalBackend(compute), MemoryStore(), max_tries=0, log=LOG)
+    return Lifecycle(LocalBackend(compute), MemoryStore(), attempt=Try(), log=LOG)
 
 
 def run_all(

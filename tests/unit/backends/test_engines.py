@@ -70,7 +70,7 @@ def test_outputs_run_side_by_side(tmp_path: Path) -> None:
         barrier = threading.Barrier(3)
 
         def wait(frame: pl.DataFrame) -> pl.DataFrame:
-            barrier.wait(timeout=15)
+            barrier.wait(timeout=60)
             return frame
 
         return {name: pl.LazyFrame({"id": [name]}).map_batches(wait) for name in "abc"}

@@ -57,7 +57,7 @@ def test_an_observatory_that_is_not_there_gives_no_details() -> None:
     for place in (f"http://{REFUSED}", "http://observatory.invalid"):
         assert observatory.query_details(access_to(place), QUERY) is None
         assert f"the observatory at {access_to(place).observatory} does not answer" in (
-            observatory.problem(access_to(place), 2.0) or ""
+            observatory.problem(access_to(place), 20.0) or ""
         )
 
 
@@ -68,16 +68,16 @@ def test_an_answer_that_is_no_object_gives_no_details(body: bytes) -> None:
 
 
 def test_an_answer_is_not_waited_for_beyond_its_time() -> None:
-    with web_server(body=b" " * 100, pause=0.1) as place:
+    with web_server(body=b" " * 1000, pause=0.1) as place:
         started = time.monotonic()
         assert observatory.query_details(access_to(place), QUERY, 0.4) is None
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 20
 
 
 def test_nobody_is_followed_elsewhere() -> None:
     with web_server(body=b"{}") as elsewhere, web_server(302, headers=[("location", elsewhere)]) as place:
         assert observatory.query_details(access_to(place), QUERY) is None
-        assert "answers 302 Found" in (observatory.problem(access_to(place), 2.0) or "")
+        assert "answers 302 Found" in (observatory.problem(access_to(place), 20.0) or "")
 
 
 def test_the_address_of_a_query_is_below_the_observatory() -> None:

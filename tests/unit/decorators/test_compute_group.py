@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
 from airflow.models.dagrun import DagRun
 from airflow.sdk import DAG, TaskGroup, task, task_group
 
-from airflow_provider_polars import LocalCompute, NdjsonSink, PolarsRemoteOperator, polars_compute, polars_task
-from airflow_provider_polars.compute.base import Compute
+from airflow_provider_polars import (
+    ClusterCompute,
+    LocalCompute,
+    NdjsonSink,
+    PolarsRemoteOperator,
+    polars_compute,
+    polars_task,
+)
 from airflow_provider_polars.exceptions import ConfigurationError, RefusedOptionError, UnsupportedSinkError
 from tests.harness.dag_run import task_states
 from tests.unit.outcomes import failure, succeeded, used_compute
@@ -153,16 +159,8 @@ FORMS: list[Callable[..., Any]] = [
 every_form = pytest.mark.parametrize("make", FORMS, ids=["decorated", "decorated mapped", "classic", "classic mapped"])
 
 
-class Elsewhere(Compute):
-    """A compute that writes no NDJSON."""
-
-    kind: ClassVar[str] = "cloud"
-    backend: ClassVar[str] = "none:none"
-    hook: ClassVar[str] = "none:none"
-    options: ClassVar[frozenset[str]] = frozenset({"distributed"})
-
-
-Compute.registry.pop("cloud")
+ELSEWHERE = ClusterCompute(uri="http://node:5051")
+"""A compute that writes no NDJSON."""
 
 
 @every_form
@@ -177,24 +175,24 @@ def test_option_that_the_groups_compute_cannot_honour_is_refused_at_parse(make: 
 def test_sink_that_the_groups_compute_cannot_write_is_refused_at_parse(make: Callable[..., Any]) -> None:
     """Naming both, and what to use instead."""
     refused = pytest.raises(UnsupportedSinkError)
-    with DAG("refused", schedule=None), refused as caught, polars_compute("etl", Elsewhere()):
+    with DAG("refused", schedule=None), refused as caught, polars_compute("etl", ELSEWHERE):
         make(sink={"a": NdjsonSink("/lake/a.jsonl")})
     assert str(caught.value) == (
-        "NdjsonSink cannot be written by 'cloud' compute; it can by: dask, local. Use ParquetSink there instead."
+        "NdjsonSink cannot be written by 'cluster' compute; it can by: dask, local. Use ParquetSink there instead."
     )
 
 
 @every_form
 def test_task_with_a_compute_of_its_own_is_checked_against_that(make: Callable[..., Any]) -> None:
     """The group's does not matter to it."""
-    with DAG("accepted", schedule=None) as dag, polars_compute("etl", Elsewhere()):
+    with DAG("accepted", schedule=None) as dag, polars_compute("etl", ELSEWHERE):
         make(sink=NdjsonSink("/lake/a.jsonl"), compute=LocalCompute())
     assert list(dag.task_ids) == ["etl.numbers"]
 
 
 def test_task_mapped_over_computes_is_not_checked_against_the_groups() -> None:
     """It never uses it."""
-    with DAG("accepted", schedule=None) as dag, polars_compute("etl", Elsewhere()):
+    with DAG("accepted", schedule=None) as dag, polars_compute("etl", ELSEWHERE):
         PolarsRemoteOperator.partial(task_id="t", query=numbers.function, sink=NdjsonSink("/lake/a.jsonl")).expand(
             compute=[LocalCompute()]
         )

@@ -147,7 +147,7 @@ def test_what_waits_for_a_fault_goes_on_when_it_is_lifted(seconds: float | None)
         await asyncio.sleep(0)
         assert not waiting.done()
         faults.clear()
-        await asyncio.wait_for(waiting, 5)
+        await asyncio.wait_for(waiting, 30)
 
     asyncio.run(wait())
 
@@ -157,7 +157,7 @@ def test_what_waits_for_a_time_goes_on_after_it() -> None:
 
     asyncio.run(drop("*").wait(0.05))
 
-    assert 0.05 <= time.monotonic() - begun < 5
+    assert 0.05 <= time.monotonic() - begun < 30
 
 
 @pytest.mark.parametrize(

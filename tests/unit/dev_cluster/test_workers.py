@@ -17,7 +17,7 @@ from airflow_provider_polars.dev_cluster.worker import frames
 from airflow_provider_polars.dev_cluster.workers import Registration, Worker
 
 TOKEN = "s3cret"
-SECONDS = 10.0
+SECONDS = 30.0
 HELLO = {
     "is": "hello",
     "name": "worker-1",

@@ -185,7 +185,7 @@ def test_a_field_that_cannot_be_is_named(connect: Connect, fields: dict[str, Any
     with pytest.raises(ConfigurationError) as caught:
         hook.access(ClusterCompute())
     assert message in str(caught.value)
-    assert hook.test_connection() == (False, str(caught.value))
+    assert hook.test_connection() == (False, str(caught.value).replace(f"connection {CONN_ID!r}", "connection"))
 
 
 @pytest.mark.parametrize("name", ["Authorization", "X-Api-Key", "x-auth-token", "client-secret"])

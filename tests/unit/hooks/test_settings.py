@@ -24,6 +24,7 @@ def test_defaults_need_no_setting() -> None:
     assert settings.results_conn_id() is None
     assert settings.results_retention_days() == 30
     assert settings.allowed_prefixes() == []
+    assert settings.unreachable_seconds() == 300
 
 
 @pytest.mark.parametrize(
@@ -50,6 +51,9 @@ def test_results_path_is_a_folder_or_a_url(monkeypatch: pytest.MonkeyPatch, give
         ),
         ("results_retention_days", "0", settings.results_retention_days, "must be at least 1, got 0"),
         ("results_retention_days", "-3", settings.results_retention_days, "must be at least 1, got -3"),
+        ("unreachable_seconds", "0", settings.unreachable_seconds, "must be a number of seconds above zero"),
+        ("unreachable_seconds", "an hour", settings.unreachable_seconds, "such as 300, got 'an hour'"),
+        ("unreachable_seconds", "inf", settings.unreachable_seconds, "got 'inf'"),
     ],
 )
 def test_setting_that_cannot_be_right_is_named(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from airflow_provider_polars.exceptions import QueryCancelledError
 from tests.unit.outcomes import failure, rows, succeeded
 
 if TYPE_CHECKING:
-    from tests.harness.in_memory import InMemoryAirflow
+    from tests.harness.in_memory import InMemoryAirflow, TaskOutcome
 
 pytestmark = pytest.mark.usefixtures("results_path")
 
@@ -56,6 +57,17 @@ def blockade() -> Iterator[Blockade]:
     blocking.over.set()
     if blocking.begun.is_set():
         assert blocking.ended.wait(60)
+
+
+def within_a_second(late: Callable[[], tuple[float, TaskOutcome]]) -> TaskOutcome:
+    """Return how a task ended that was late by less than a second; a busy machine gets a few attempts."""
+    seconds = []
+    for _ in range(5):
+        second, outcome = late()
+        seconds.append(second)
+        if 0 <= second < 1:
+            return outcome
+    raise AssertionError(f"it was late by {seconds}")
 
 
 def raising(error: BaseException) -> Any:
@@ -182,11 +194,14 @@ def test_timeout_cancels_within_a_second(
     """The task does not wait for the query; what was there stays."""
     sink = ParquetSink(f"{tmp_path}/a.parquet")
     good = succeeded(in_memory_airflow.run_task(PolarsRemoteOperator(task_id="t", query=numbers, sink=sink)))
-    started = time.monotonic()
-    slow = PolarsRemoteOperator(task_id="t", query=blockade.query, sink=sink, timeout=0.3)
-    outcome = in_memory_airflow.run_task(slow, max_tries=1)
-    assert 0.3 <= time.monotonic() - started < 1.3
-    assert blockade.begun.is_set()
+
+    def late() -> tuple[float, TaskOutcome]:
+        started = time.monotonic()
+        slow = PolarsRemoteOperator(task_id="t", query=blockade.query, sink=sink, timeout=0.3)
+        outcome = in_memory_airflow.run_task(slow, max_tries=1)
+        return time.monotonic() - started - 0.3 if blockade.begun.is_set() else math.inf, outcome
+
+    outcome = within_a_second(late)
     assert outcome.state == "up_for_retry"
     assert type(outcome.error).__name__ == "QueryTimeoutError"
     assert "did not end within timeout=0.3 seconds and was cancelled" in str(outcome.error)
@@ -195,7 +210,6 @@ def test_timeout_cancels_within_a_second(
 
 def test_kill_ends_a_running_query_within_a_second(in_memory_airflow: InMemoryAirflow, blockade: Blockade) -> None:
     """``on_kill`` may come from a signal handler or another thread."""
-    killed_at: list[float] = []
 
     @polars_task
     def slow(task: Any) -> pl.LazyFrame:
@@ -207,8 +221,13 @@ def test_kill_ends_a_running_query_within_a_second(in_memory_airflow: InMemoryAi
         threading.Thread(target=kill, daemon=True).start()
         return blockade.query()
 
-    outcome = in_memory_airflow.run_task(slow())
-    assert time.monotonic() - killed_at[0] < 1
+    def late() -> tuple[float, TaskOutcome]:
+        blockade.begun.clear()
+        outcome = in_memory_airflow.run_task(slow())
+        return time.monotonic() - killed_at.pop(), outcome
+
+    killed_at: list[float] = []
+    outcome = within_a_second(late)
     assert isinstance(outcome.error, QueryCancelledError)
     assert str(outcome.error).startswith("The task was killed; query ")
 
@@ -222,18 +241,17 @@ def test_kill_before_the_query_ends_the_task_and_one_after_it_does_nothing(in_me
     ended.on_kill()
 
 
-def test_run_is_stored_while_it_runs_and_forgotten_on_success(in_memory_airflow: InMemoryAirflow) -> None:
-    """Stored before anything else can fail, as JSON without secrets."""
+def test_run_is_stored_while_it_runs_and_with_its_result_on_success(in_memory_airflow: InMemoryAirflow) -> None:
+    """Stored before anything else can fail, as JSON without secrets; the result in case Airflow does not hear of it."""
     outcome = in_memory_airflow.run_task(PolarsRemoteOperator(task_id="t", query=numbers), max_tries=3)
     result = succeeded(outcome)
-    methods = [request.method for request in outcome.requests if request.path.endswith("/polars_runs")]
-    assert methods == ["GET", "PUT", "DELETE"]
-    assert outcome.state_store == {}
-    (stored,) = [
-        request.body["value"] for request in outcome.requests if request.method == "PUT" and "store" in request.path
-    ]
-    assert stored["max_tries"] == 3
-    assert [run["query_id"] for run in stored["runs"]] == [result["query_id"]]
+    kept = [request for request in outcome.requests if request.path.endswith("/polars_runs")]
+    assert [request.method for request in kept] == ["GET", "PUT", "PUT"]
+    first, last = (request.body["value"] for request in kept[1:])
+    assert first["owner"] == {"number": 1, "max_tries": 3, "retries": 0}
+    assert [run["query_id"] for run in first["runs"]] == [result["query_id"]]
+    assert "results" not in first
+    assert last == {**first, "results": {"return_value": result}}
 
 
 def test_next_try_runs_anew_what_died_with_its_process(in_memory_airflow: InMemoryAirflow) -> None:
@@ -248,7 +266,6 @@ def test_next_try_runs_anew_what_died_with_its_process(in_memory_airflow: InMemo
     assert list(first.state_store) == ["polars_runs"]
     again = in_memory_airflow.run_task(PolarsRemoteOperator(task_id="t", query=numbers), try_number=2, max_tries=1)
     assert len(rows(succeeded(again))) == 3
-    assert again.state_store == {}
 
 
 def test_argument_that_is_no_json_is_named_where_a_process_would_need_it(in_memory_airflow: InMemoryAirflow) -> None:

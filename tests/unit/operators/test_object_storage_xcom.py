@@ -31,7 +31,10 @@ def test_results_pass_through_an_object_storage_backend(tmp_path: Path, results_
     assert done.returncode == 0, done.stdout + done.stderr
     answer = json.loads(done.stderr.splitlines()[-1])
     assert answer["rows"] == [{"x": 1}, {"x": 2}, {"x": 2}]
-    assert set(answer["table"]) == {"split.a", "split.b", "split.return_value", "joined.return_value"}
+    assert set(answer["table"]) == {
+        *("split.a", "split.b", "split.return_value", "split.polars_run"),
+        *("joined.return_value", "joined.polars_run"),
+    }
     stored = {json.loads(value) if value.startswith('"') else value for value in answer["table"].values()}
     assert all(str(store) in value for value in stored)
     kept = [json.loads(path.read_text()) for path in store.rglob("*") if path.is_file()]

@@ -134,7 +134,7 @@ def test_a_query_on_the_worker_has_no_link_and_no_complaint_about_that(
     given = f"{__name__}:numbers" if query is numbers else query
     outcome = in_memory_airflow.run_task(PolarsRemoteOperator(task_id="t", query=given, compute=compute))
 
-    assert set(outcome.xcoms) <= {"return_value"}
+    assert set(outcome.xcoms) <= {"return_value", "polars_run"}
     assert "link" not in capfd.readouterr().out.replace(str(results_path), "").lower()
     assert [request.path for request in outcome.requests if LINK_KEY in request.path] == []
 
@@ -144,4 +144,4 @@ def test_a_mapped_query_on_the_worker_has_no_link_either(
 ) -> None:
     with DAG("mapped", schedule=None):
         made = polars_task(numbers).expand(start=[1, 2])
-    assert set(in_memory_airflow.run_task(made, map_index=1).xcoms) == {"return_value"}
+    assert set(in_memory_airflow.run_task(made, map_index=1).xcoms) == {"return_value", "polars_run"}

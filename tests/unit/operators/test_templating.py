@@ -38,7 +38,7 @@ TEXT = "s3://bucket/ren.dered"
 ADDRESS = "http://ren.dered:0"
 """With a port that is none, so that the task ends before it looks for the host."""
 
-SPECIAL = {
+SPECIAL: dict[str, Any] = {
     "python": "/ren.dered",
     "line_terminator": ";",
     "separator": "|",
@@ -46,7 +46,16 @@ SPECIAL = {
     "uri": ADDRESS,
     "observatory": ADDRESS,
     "ca_cert": "/ren.dered",
+    "requirements": "/ren.dered",
+    "idle_timeout_mins": 70,
+    "compute_id": "4e4de4ed-0000-4000-8000-000000000000",
 }
+COMPANIONS: dict[str, dict[str, Any]] = {"cpus": {"memory": 4}, "memory": {"cpus": 2}}
+"""Fields that are nothing without others."""
+
+ALONE = {("CloudCompute", "instance_type"), ("CloudCompute", "name")}
+"""Fields that are refused beside others."""
+
 DAYS = [datetime(2026, 1, day, tzinfo=timezone.utc) for day in (1, 2)]
 
 
@@ -56,11 +65,13 @@ def skip(**_: Any) -> pl.LazyFrame:
 
 
 def fields_of(kind: type[Spec]) -> dict[str, Any]:
-    """Return a value for every field that may be given, each different from its default."""
-    return {name: _value(kind, name) for found, name in FIELDS if found is kind}
+    """Return a value for every field that may be given with the others, each different from its default."""
+    return {name: _value(kind, name) for found, name in FIELDS if found is kind and (kind.__name__, name) not in ALONE}
 
 
 def _value(kind: type[Spec], name: str) -> Any:
+    if name in SPECIAL:
+        return SPECIAL[name]
     hint = typing.get_type_hints(kind)[name]
     options = [option for option in typing.get_args(hint) if option is not type(None)]
     if type(None) in typing.get_args(hint):
@@ -69,12 +80,13 @@ def _value(kind: type[Spec], name: str) -> Any:
     if origin is Literal:
         return typing.get_args(hint)[1]
     if origin in (tuple, Sequence):
-        return ["one", TEXT]
+        choices = typing.get_args(typing.get_args(hint)[0])
+        return list(choices) or ["one", TEXT]
     if origin is dict:
         return {"uri": TEXT}
     if hint is bool:
         return not next(field.default for field in dataclasses.fields(kind) if field.name == name)
-    return {int: 7, float: 7.5, str: SPECIAL.get(name, TEXT)}[hint]
+    return {int: 7, float: 7.5, str: TEXT}[hint]
 
 
 def templated(value: Any) -> Any:
@@ -95,7 +107,8 @@ def argument(kind: type[Spec]) -> str:
 def test_every_field_is_rendered(kind: type[Spec], name: str, in_memory_airflow: InMemoryAirflow) -> None:
     """Numbers, choices, lists and the values of mappings too; rendered text becomes the declared type."""
     value = _value(kind, name)
-    spec, expected = minimal(kind, **{name: templated(value)}), minimal(kind, **{name: value})
+    beside = COMPANIONS.get(name, {})
+    spec, expected = minimal(kind, **{name: templated(value)}, **beside), minimal(kind, **{name: value}, **beside)
     task = PolarsRemoteOperator(task_id="t", query=skip, **{argument(kind): spec})
     rendered = in_memory_airflow.run_task(task).rendered_fields[argument(kind)]
     assert rendered == expected.to_dict()

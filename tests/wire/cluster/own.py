@@ -8,17 +8,22 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import polars_cloud as pc
 from polars_cloud.query.dst import TmpDst
 
-from airflow_provider_polars import polars_task
+from airflow_provider_polars import lifecycle, polars_task
 from airflow_provider_polars.backends.base import Run
-from airflow_provider_polars.lifecycle import STORE_KEY
+from airflow_provider_polars.kept_runs import STORE_KEY
+from tests.harness.waiting import wait_for
+from tests.wire.gates import START_SECONDS
 
 if TYPE_CHECKING:
+    import pytest
+
     from airflow_provider_polars import ClusterCompute
     from airflow_provider_polars.testing import DevCluster
     from tests.harness.in_memory import InMemoryAirflow, TaskOutcome
@@ -46,7 +51,7 @@ class Tasks:
     @property
     def stored(self) -> list[Run]:
         """The Runs that are kept for the next try now."""
-        kept = [values[STORE_KEY] for values in self.airflow.task_state_store.values() if STORE_KEY in values]
+        kept = [values[STORE_KEY] for values in list(self.airflow.task_state_store.values()) if STORE_KEY in values]
         return [Run.from_dict(run) for value in kept for run in value["runs"]]
 
     @property
@@ -136,6 +141,31 @@ def kill_task() -> None:
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         raise RuntimeError("no task runs that could be killed")
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+def when_kept(tasks: Tasks, gate: Gate, name: str, work: Callable[[], None], *, runs: int = 1) -> Meanwhile:
+    """Do ``work`` once a query runs and its Run is kept: it may start before the answer to its submission is there.
+
+    :param runs: how many have to be kept.
+    """
+
+    def wait_and_work() -> None:
+        gate.wait_until_started(name)
+        wait_for(
+            lambda: len(tasks.stored) >= runs or None,
+            START_SECONDS,
+            lambda: f"{runs} Runs of {tasks.submitted}",
+            interval=0.01,
+        )
+        work()
+
+    return Meanwhile(wait_and_work)
+
+
+def let_pass(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Have time limits of queries end as if so much time had passed."""
+    ahead = SimpleNamespace(time=lambda: time.time() + seconds, monotonic=time.monotonic)
+    monkeypatch.setattr(lifecycle, "time", ahead)
 
 
 def when_started(gate: Gate, name: str, work: Callable[[], None]) -> Meanwhile:

@@ -12,14 +12,14 @@ import pytest
 from airflow_provider_polars import ClusterCompute, CsvSink, ParquetSink
 from tests.harness.waiting import wait_for
 from tests.unit.outcomes import failure, rows, succeeded
-from tests.wire.cluster.own import Tasks, broken, frame, kill_task, when_started
+from tests.wire.cluster.own import Tasks, broken, frame, kill_task, let_pass, when_kept, when_started
 
 if TYPE_CHECKING:
     from airflow_provider_polars.testing import DevCluster
     from tests.harness.in_memory import InMemoryAirflow
     from tests.wire.gates import Gate
 
-START_SECONDS = 20.0
+START_SECONDS = 60.0
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def test_a_query_that_is_refused_ends_those_that_were_submitted_before_it(
 
 def test_a_killed_task_ends_all_its_queries(tasks: Tasks, gate: Gate, tmp_path: Path) -> None:
     names = ("a", "b", "c")
-    killing = when_started(gate, "b", kill_task)
+    killing = when_kept(tasks, gate, "b", kill_task, runs=len(names))
 
     error = failure(tasks.run(lambda: {name: gate.frame(name) for name in names}, sink=sinks(tmp_path, *names)))
 
@@ -132,15 +132,21 @@ def test_a_killed_task_ends_all_its_queries(tasks: Tasks, gate: Gate, tmp_path: 
 
 
 def test_a_time_limit_ends_those_that_are_left_and_keeps_the_results_of_the_others(
-    tasks: Tasks, gate: Gate, tmp_path: Path
+    tasks: Tasks, gate: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def let_pass_when_quick_has_ended() -> None:
+        wait_for(lambda: "SUCCESS" in tasks.states or None, START_SECONDS, lambda: str(tasks.states), interval=0.02)
+        let_pass(monkeypatch, 3600)
+
+    passing = when_kept(tasks, gate, "slow", let_pass_when_quick_has_ended, runs=2)
     error = failure(
         tasks.run(
-            lambda: {"quick": frame(), "slow": gate.frame("slow")}, sink=sinks(tmp_path, "quick", "slow"), timeout=1.0
+            lambda: {"quick": frame(), "slow": gate.frame("slow")}, sink=sinks(tmp_path, "quick", "slow"), timeout=600.0
         )
     )
+    passing.join()
 
-    assert error.startswith(f"QueryTimeoutError: query {tasks.submitted[1]} (slow) did not end within timeout=1 ")
+    assert error.startswith(f"QueryTimeoutError: query {tasks.submitted[1]} (slow) did not end within timeout=600 ")
     assert tasks.states == ["SUCCESS", "CANCELED"]
     assert pl.read_parquet(tmp_path / "quick.parquet").height == 3
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.unit.outcomes import failure, succeeded
-from tests.wire.cluster.own import Tasks, frame, when_started
+from tests.wire.cluster.own import Tasks, frame, when_kept
 
 if TYPE_CHECKING:
     from tests.wire.gates import Gate
@@ -62,7 +62,7 @@ def test_a_query_that_fails_without_a_reason_fails_the_task(tasks: Tasks) -> Non
 def test_a_query_that_a_restart_of_the_scheduler_ends_fails_the_task(
     tasks: Tasks, gate: Gate, memory: bool, reason: str
 ) -> None:
-    restarting = when_started(gate, "held", lambda: tasks.cluster.restart(memory=memory, seconds=0.2))
+    restarting = when_kept(tasks, gate, "held", lambda: tasks.cluster.restart(memory=memory, seconds=0.2))
 
     error = failure(tasks.run(lambda: gate.frame("held")))
 

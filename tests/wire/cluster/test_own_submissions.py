@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.wire.gates import Gate
 
 Form = Callable[[pl.LazyFrame, str], Any]
-STORE_SECONDS = 5.0
+STORE_SECONDS = 20.0
 
 NOT_BLOCKING: dict[str, Form] = {
     "remote().sink_parquet()": lambda lf, at: lf.remote().sink_parquet(f"{at}/p/"),

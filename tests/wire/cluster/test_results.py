@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pytest
 
-from airflow_provider_polars import ClusterCompute, CsvSink, LocalCompute, ParquetSink, ResultRef
+from airflow_provider_polars import ClusterCompute, CsvSink, LocalCompute, ParquetSink, ResultRef, __version__
+from tests.harness.summaries import lines_of_summary, summary
 from tests.unit.outcomes import failure, rows, succeeded
 
 if TYPE_CHECKING:
@@ -51,17 +52,43 @@ def test_a_reference_has_rows_only_if_asked_for_and_is_small(run: Run) -> None:
     assert len(result["schema"]) + result["schema_omitted"] == 300
 
 
-def test_the_log_says_where_and_what_was_written_in_a_line(
+def test_the_log_says_what_runs_where_and_ends_with_a_summary(
     run: Run, polars_dev_cluster: DevCluster, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     result = succeeded(run(FRAME, sink=ParquetSink(f"{tmp_path}/rows.parquet")))
 
     output = capfd.readouterr().out
-    assert f"Submitted query {result['query_id']} to ClusterCompute(uri='{polars_dev_cluster.uri}'" in output
-    (line,) = (line for line in output.splitlines() if "Wrote " in line)
-    assert f"Wrote 100 rows, ? bytes in 1 file(s) to {tmp_path}/rows.parquet (parquet) in " in line
-    for name, figure in {**result["timings"], **result["statistics"]}.items():
-        assert f", {name} {figure}" in line
+    cluster = (
+        f"cluster {polars_dev_cluster.uri}, version development-cluster {__version__}, "
+        f"Polars {polars_dev_cluster.polars}"
+    )
+    assert f"Submitted query {result['query_id']} to {cluster}" in output
+    split = ", ".join(f"{name} {seconds:.2f}" for name, seconds in result["timings"].items())
+    told = summary(output)
+    assert told.pop("time").endswith(f" s: {split}")
+    assert told == {
+        "query": result["query_id"],
+        "rows": "100",
+        "size": "1 file, parquet",
+        "written": f"{tmp_path}/rows.parquet",
+        "work": "1 stage",
+        "ran on": cluster,
+        "link": f"{polars_dev_cluster.observatory}/api/v1/query/{result['query_id']}",
+    }
+
+
+def test_several_outputs_are_the_rows_of_one_table(run: Run, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    sinks = {name: ParquetSink(f"{tmp_path}/{name}.parquet") for name in ("all", "few")}
+
+    results = succeeded(run(lambda: {"all": FRAME, "few": FRAME.head(3)}, sink=sinks))
+
+    lines = lines_of_summary(capfd.readouterr().out)
+    assert lines[0] == "Summary of 2 queries"
+    assert lines[1].split()[:2] == ["output", "rows"]
+    cells = {line.split()[0]: line.split() for line in lines[2:4]}
+    assert {name: row[1] for name, row in cells.items()} == {"all": "100", "few": "3"}
+    assert {name: results[name]["query_id"] in row for name, row in cells.items()} == {"all": True, "few": True}
+    assert lines[4].startswith("  ran on  cluster ")
 
 
 @pytest.mark.parametrize(
@@ -101,7 +128,7 @@ def test_all_works_without_an_observatory(
     assert (result["rows"], result["timings"], result["head"]) == (100, {}, [{"id": 0, "part": "a"}])
     assert "statistics" not in result
     assert outcome.xcoms["polars_query_link"] == f"{away}/api/v1/query/{result['query_id']}"
-    assert "Wrote 100 rows" in capfd.readouterr().out
+    assert summary(capfd.readouterr().out)["rows"] == "100"
 
 
 def test_rows_without_a_sink_are_kept_by_the_cluster_and_read_by_the_next_task(run: Run) -> None:

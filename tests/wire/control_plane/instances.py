@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.wire.gates import Gate
 
 REPOSITORY = Path(__file__).resolve().parents[3]
-SECONDS = 30.0
+SECONDS = 60.0
 START = """
 from polars_cloud.polars_cloud import DBClusterModeModel, DBCPUArchitectureModel
 def start(mode="Direct", minutes=600, cpus=2, **options):

@@ -84,6 +84,23 @@ def test_a_line_of_json_has_the_same_and_both_accounts(shell: Shell) -> None:
         assert Path(facts["authority"]).read_text() in Path(environment["SSL_CERT_FILE"]).read_text()
 
 
+def test_a_service_account_may_be_given(shell: Shell) -> None:
+    with shell.up(*JSON, POLARS_DEV_CLUSTER_ACCOUNT="known-id:known:secret") as up:
+        first, second = json.loads(up.wait_until_ready())["accounts"]
+
+        assert (first["id"], first["secret"]) == ("known-id", "known:secret")
+        assert second["id"] != first["id"]
+
+
+@pytest.mark.parametrize("account", ["known-id", ":known-secret", "known-id:", "known-id:known\nsecret"])
+def test_half_a_service_account_is_refused_and_not_shown(shell: Shell, account: str) -> None:
+    ended = shell.run("up", *JSON, POLARS_DEV_CLUSTER_ACCOUNT=account)
+
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.startswith("polars-dev-cluster: POLARS_DEV_CLUSTER_ACCOUNT is not an id, a colon and a secret")
+    assert "known" not in ended.stderr
+
+
 def test_status_and_down_know_it(shell: Shell) -> None:
     with shell.up(*JSON) as up, shell.up("--port", "0", "--observatory-port", "0", "--workers", "1", "--json") as other:
         facts, _ = up.facts, other.facts

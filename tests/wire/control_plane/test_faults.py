@@ -65,7 +65,7 @@ def test_an_answer_that_is_no_json_is_told_with_its_status(plane: ControlPlane, 
 def test_a_late_answer_is_waited_for(plane: ControlPlane, shared_client: Console) -> None:
     plane.faults.add(ME, "delay", seconds=0.5)
     taken = shared_client.say(f"begun = time.monotonic(); {ASK}; time.monotonic() - begun")
-    assert 0.5 <= taken < 5
+    assert 0.5 <= taken < 30
 
 
 def test_a_call_that_hangs_ends_when_its_fault_is_lifted(plane: ControlPlane, shared_client: Console) -> None:

@@ -37,7 +37,7 @@ UP = ("--control-plane", "--api-port", "0", "--token-port", "0", "--dev-port", "
 BUDGET_SECONDS = 10.0
 """Of each of the six tests."""
 
-SECONDS = 10.0
+SECONDS = 60.0
 MOST_GROWTH = 100_000_000
 SERVICE = "/polars_cloud.control_plane.client.v1.ClientService/"
 NOISE = re.compile(r"^WARNING: +Invalid HTTP request received\.\n", re.MULTILINE)

@@ -63,7 +63,7 @@ def test_a_restart_that_nobody_waits_for_goes_on(plane: ControlPlane, shared_cli
     instance = connected(plane, shared_client)
     dev, scheduler = f"/instances/{instance['id']}/_dev", instance["ports"][0]
 
-    assert plane.post(f"{dev}/restart", {"memory": True, "seconds": 0.5, "wait": False}) == {"listens": False}
+    assert plane.post(f"{dev}/restart", {"memory": True, "seconds": 3, "wait": False}) == {"listens": False}
 
     assert refuses(scheduler)
     wait_for(lambda: not refuses(scheduler) or None, SECONDS, lambda: str(plane.get(f"{dev}/status")))

@@ -30,6 +30,16 @@ def test_a_text_that_is_no_token_is_refused(text: str) -> None:
         Tokens(300).bearer(f"Bearer {text}")
 
 
+def test_an_account_that_is_given_is_that_of_the_first_workspace() -> None:
+    directory = Directory(("known-id", "known-secret"))
+
+    first, second = directory.accounts.values()
+
+    assert (first.id, first.secret, first.workspace.name) == ("known-id", "known-secret", "development")
+    assert directory.sign_in("known-id", "known-secret") is first
+    assert second.id != first.id
+
+
 def test_an_account_does_not_show_its_secret() -> None:
     (account, *_) = Directory().accounts.values()
 

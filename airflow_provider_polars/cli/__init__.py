@@ -1,0 +1,1 @@
+"""``airflow polars``: what people ask and do from a shell."""

@@ -1,0 +1,1 @@
+"""What tasks tell Airflow's OpenLineage provider."""

@@ -1,0 +1,149 @@
+"""A task with a compute of its own that has to be started: started, used, stopped, whatever becomes of the task."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import pytest
+
+from tests.harness.waiting import wait_for
+from tests.wire.cloud.tasks import REGISTER_CALL, START_CALL, CloudTasks, compute, refused, retried
+
+if TYPE_CHECKING:
+    from tests.wire.gates import Gate
+
+
+@pytest.fixture
+def ignored_sigterm() -> Iterator[None]:
+    """Keep a signal that comes when no task runs from ending the tests."""
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_it_is_started_and_stopped(cloud: CloudTasks, mode: str) -> None:
+    outcome = cloud.query(compute(connection_mode=mode))
+
+    assert outcome.result["rows"] == 3
+    assert cloud.plane.stopped == cloud.plane.started
+    assert len(cloud.plane.started) == 1
+    assert outcome.xcoms["polars_compute_link"].endswith(f"/compute/{cloud.plane.started[0]}")
+
+
+def test_it_is_stopped_if_the_query_fails(cloud: CloudTasks) -> None:
+    refused(cloud.query(compute(), lambda: pl.LazyFrame({"a": [1]}).select("b"), max_tries=1))
+    cloud.wait_until_ended()
+    assert cloud.plane.stopped == cloud.plane.started
+    assert len(cloud.plane.started) == 1
+
+
+def test_it_is_stopped_if_the_function_raises(cloud: CloudTasks) -> None:
+    def broken() -> Any:
+        raise KeyError("by design")
+
+    outcome = cloud.query(compute(), broken, max_tries=1)
+
+    assert isinstance(outcome.error, KeyError)
+    assert cloud.plane.running == []
+
+
+def test_a_try_that_was_lost_is_adopted_with_its_query(cloud: CloudTasks, gate: Gate) -> None:
+    """As a worker that was killed leaves them: an instance of the task's mark, and a query in its store."""
+    handle = cloud.started(task_id="query")
+    lost = cloud.query(handle, lambda: gate.frame("held"), wait=False)
+    gate.wait_until_started("held")
+    gate.open()
+
+    outcome = cloud.query(compute(), lambda: gate.frame("held"), try_number=2)
+
+    assert outcome.result["query_id"] == lost.result["query_id"]
+    assert cloud.plane.stopped == cloud.plane.started == [handle["compute_id"]]
+
+
+def test_an_instance_that_is_lost_is_replaced_by_a_retry(cloud: CloudTasks, gate: Gate) -> None:
+    killer = threading.Thread(target=lambda: (gate.wait_until_started("held"), cloud.wait_until_kept(), kill(cloud)))
+    killer.start()
+
+    message = retried(cloud.query(compute(connection_mode="proxy"), lambda: gate.frame("held"), max_tries=1))
+    killer.join()
+    again = cloud.query(compute(), try_number=2, max_tries=1)
+
+    assert message.startswith("ComputeLostError: ")
+    assert again.state == "success"
+    assert len(cloud.plane.started) == 2
+    assert cloud.plane.running == []
+
+
+def kill(cloud: CloudTasks) -> None:
+    cloud.plane.kill(cloud.plane.started[-1], "the machine was lost")
+
+
+def test_it_cannot_be_left_behind(cloud: CloudTasks) -> None:
+    with pytest.raises(Exception, match="wait=False has no place with CloudCompute"):
+        cloud.query(compute(), wait=False)
+    assert cloud.plane.started == []
+
+
+@pytest.mark.parametrize("moment", ["starting", "running"])
+def test_a_kill_stops_it(cloud: CloudTasks, gate: Gate, ignored_sigterm: None, moment: str) -> None:
+    """The task runner calls ``on_kill`` on SIGTERM, and the task goes on for five seconds at most."""
+    if moment == "starting":
+        cloud.plane.faults.add(START_CALL, "delay", seconds=0.5)
+
+    def terminate() -> None:
+        if moment == "running":
+            gate.wait_until_started("held")
+        else:
+            wait_for(lambda: cloud.plane.recorder.calls("POST workspace/*/manifest") or None, 60, lambda: "register")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    killer = threading.Thread(target=terminate)
+    killer.start()
+    outcome = cloud.query(compute(), lambda: gate.frame("held"), max_tries=1)
+    killer.join()
+
+    assert outcome.state != "success"
+    cloud.wait_until_ended()
+    assert cloud.plane.running == []
+
+
+@pytest.mark.parametrize("task", ["query", "start"])
+@pytest.mark.parametrize("call", [REGISTER_CALL, START_CALL])
+def test_a_kill_that_finds_no_instance_yet_leaves_none(
+    cloud: CloudTasks, ignored_sigterm: None, call: str, task: str
+) -> None:
+    """The call is on its way when the task is killed: what it makes comes after all that the signal handler does."""
+    find_call = "GET workspace/*/manifest/find"
+    held = cloud.plane.faults.add(call, "delay", seconds=600.0)
+    started: list[list[str]] = []
+
+    def looks() -> int:
+        return len(cloud.plane.recorder.calls(find_call))
+
+    def given_up() -> bool:
+        return all(thread.name != "polars-give-up" for thread in threading.enumerate())
+
+    def terminate() -> None:
+        try:
+            wait_for(lambda: cloud.plane.faults.hits(held) or None, 60, lambda: call, interval=0.02)
+            before = looks()
+            os.kill(os.getpid(), signal.SIGTERM)
+            wait_for(lambda: (looks() > before and given_up()) or None, 60, lambda: find_call, interval=0.02)
+            started.append(cloud.plane.started)
+        finally:
+            cloud.plane.faults.lift(held)
+
+    killer = threading.Thread(target=terminate)
+    killer.start()
+    outcome = cloud.query(compute(), max_tries=1) if task == "query" else cloud.start(max_tries=1)
+    killer.join()
+
+    assert started == [[]]
+    assert "The task was killed" in retried(outcome)
+    cloud.wait_until_ended()
+    assert cloud.plane.stopped == cloud.plane.started
