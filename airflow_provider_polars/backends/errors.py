@@ -22,6 +22,7 @@ from airflow_provider_polars.exceptions import (
     VersionMismatchError,
     nearest,
 )
+from airflow_provider_polars.query.paths import public_text
 
 SCHEMA_ERRORS = {
     "ColumnNotFoundError",
@@ -63,7 +64,7 @@ def translate(
     tables: Iterable[str] = (),
     cluster: str = "",
 ) -> Exception:
-    """Return the error of ours for one that the runner described.
+    """Return the error of ours for one that the runner described, without the secrets of URLs that Polars repeats.
 
     :param described: ``classes`` (names along the MRO), ``message``, ``errno``, ``traceback``.
     :param query: name of the query, for the message.
@@ -72,7 +73,7 @@ def translate(
     :param tables: names of the tables that an SQL query was given.
     :param cluster: where it was to run, if not here.
     """
-    classes, message = list(described["classes"]), str(described["message"])
+    classes, message = list(described["classes"]), public_text(str(described["message"]))
     first = classes[0]
     if cluster and (ours := _of_cluster(classes, message, query, target, cluster)) is not None:
         return ours
@@ -157,7 +158,20 @@ def translate_exception(error: BaseException, *, submitting: bool = False, **wor
     named = runner.described_error(error)
     own = {"WrongReturnError", "UnknownOptionError", "PolarsError", "PanicException"}
     known = own.intersection(named["classes"]) or _GRPC.search(named["message"])
-    return translate(named, **words) if known or (submitting and isinstance(error, Exception)) else None
+    if not known and not (submitting and isinstance(error, Exception)):
+        return None
+    hide_secrets(error)
+    return translate(named, **words)
+
+
+def hide_secrets(error: BaseException) -> None:
+    """Take the secrets of URLs out of the text of an exception, and of those that led to it: logs show them all."""
+    seen: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        link.args = tuple(public_text(each) if isinstance(each, str) else each for each in link.args)
+        link = link.__cause__ or link.__context__
 
 
 def _sql_message(message: str, tables: list[str]) -> str:

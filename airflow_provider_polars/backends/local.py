@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from airflow_provider_polars.backends.base import Backend, Output, Run, RunState, RunStatus, Submission
-from airflow_provider_polars.backends.errors import translate, translate_exception
+from airflow_provider_polars.backends.errors import hide_secrets, translate, translate_exception
 from airflow_provider_polars.backends.execution import (
     DescribedError,
     Execution,
@@ -28,7 +28,7 @@ from airflow_provider_polars.backends.staging import Staging
 from airflow_provider_polars.compute.local import LocalCompute
 from airflow_provider_polars.exceptions import PolarsProviderError, QueryCancelledError
 from airflow_provider_polars.query.datasets import all_inputs
-from airflow_provider_polars.query.paths import local_path
+from airflow_provider_polars.query.paths import local_path, public_text
 from airflow_provider_polars.query.result import ResultRef
 from airflow_provider_polars.query.sinks import FileSink, Sink
 from airflow_provider_polars.query.source import Input, SqlSource, map_inputs
@@ -231,8 +231,10 @@ class LocalBackend(Backend[LocalCompute]):
             return error
         if isinstance(error, DescribedError):
             translated = translate(error.described, target=target, **self._words())
-            translated.__cause__ = RuntimeError(f"in the process of the query:\n{error.described['traceback']}")
+            there = public_text(error.described["traceback"])
+            translated.__cause__ = RuntimeError(f"in the process of the query:\n{there}")
         else:
+            hide_secrets(error)
             translated = translate(runner.described_error(error), target=target, **self._words())
             translated.__cause__ = error
         return translated

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from airflow_provider_polars.backends.base import Run
 from airflow_provider_polars.backends.errors import translate
+from airflow_provider_polars.query.paths import public_text
 from airflow_provider_polars.query.result import ResultRef
 from airflow_provider_polars.query.sinks import Sink
 from airflow_provider_polars.query.table_sinks import IcebergSink
@@ -42,7 +43,8 @@ def failure(run: Run, messages: Sequence[str], cluster: str) -> Exception | None
     sink = _sink(run)
     described = {"classes": [kind], "message": words, "errno": None}
     error = translate(described, query=run.details["query"], target=sink.target if sink else "", cluster=cluster)
-    error.__cause__ = RuntimeError("\n".join(f"{where}: {text}" for where, text in reasons.items()) or text)
+    told = "\n".join(f"{where}: {text}" for where, text in reasons.items()) or text
+    error.__cause__ = RuntimeError(public_text(told))
     return error
 
 

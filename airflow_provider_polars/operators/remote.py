@@ -156,6 +156,12 @@ class PolarsRemoteOperator(QueryWaitingOperator):
         self._check_mapping(single and context["ti"].map_index in (None, -1))
         if not compute.needs_start:
             return self._run(compute, sinks, options, context)
+        if unkept := [name for name, sink in sinks.items() if sink is None]:
+            self.log.warning(
+                "%s of this task has no sink, and so lies where the service keeps such results; it may be gone once "
+                "the instance is stopped, at the end of this task. Give it a sink for later tasks to read it.",
+                ", ".join(unkept),
+            )
         with self.make_own(compute, context).started() as handle:
             return self._run(handle, sinks, options, context)
 

@@ -23,13 +23,13 @@ class Ended:
     """One query that has ended well.
 
     :param output: that it has written.
-    :param seconds: from its submission until its result was there.
+    :param seconds: from its submission until its result was there, None if nobody has waited for that.
     :param link: where people can look at it, "" for nowhere.
     """
 
     query_id: str
     output: str
-    seconds: float
+    seconds: float | None
     result: ResultRef
     link: str = ""
 
@@ -81,13 +81,14 @@ def _told(query: Ended) -> dict[str, str]:
     """Return the lines of one query."""
     result = query.result
     size = f"{_counted(result.bytes, 'byte')} in " if result.bytes is not None else ""
+    whole = f"{query.seconds:.2f} s" if query.seconds is not None else ""
     split = ", ".join(f"{name} {seconds:.2f}" for name, seconds in result["timings"].items())
     work = result.get("statistics", {})
     return {
         "rows": _number(result.rows),
         "size": f"{size}{_counted(result['files'], 'file')}, {result.format}",
         "written": query.place,
-        "time": f"{query.seconds:.2f} s" + (f": {split}" if split else ""),
+        "time": ": ".join(filter(None, (whole, split))),
         "work": ", ".join(_counted(work[name], one) + done for name, (one, done) in _WORK.items() if name in work),
     }
 
@@ -100,7 +101,7 @@ def _cells(query: Ended) -> dict[str, str]:
         "rows": _number(result.rows),
         "bytes": _number(result.bytes),
         "files": _number(result["files"]),
-        "seconds": f"{query.seconds:.2f}",
+        "seconds": f"{query.seconds:.2f}" if query.seconds is not None else "",
         **{name: f"{seconds:.2f}" for name, seconds in result["timings"].items()},
         **{name.replace("_", " "): f"{count:,}" for name, count in result.get("statistics", {}).items()},
         "format": result.format,

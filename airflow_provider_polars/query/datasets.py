@@ -10,9 +10,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
-from airflow_provider_polars.query.paths import local_path
+from airflow_provider_polars.query.paths import public_location
 from airflow_provider_polars.query.result import fitting
 from airflow_provider_polars.query.source import Input, Query, map_inputs
 
@@ -36,8 +35,8 @@ def datasets(kind: str, locations: Iterable[str]) -> list[Dataset]:
     Files of a pattern, of partitions or with numbers for names, and several files of one folder are that folder.
     """
     if kind in _TABLES:
-        return [(kind, _METADATA.sub("", _public(place))) for place in dict.fromkeys(locations)]
-    roots = list(dict.fromkeys(_root(_public(place)) for place in locations))
+        return [(kind, _METADATA.sub("", public_location(place))) for place in dict.fromkeys(locations)]
+    roots = list(dict.fromkeys(_root(public_location(place)) for place in locations))
     siblings = Counter(posixpath.dirname(root) for root in roots)
     folded = (folder if siblings[folder := posixpath.dirname(root)] > 1 else root for root in roots)
     return [("files", root) for root in dict.fromkeys(folded)]
@@ -87,16 +86,3 @@ def _root(place: str) -> str:
             break
         kept.append(_ESCAPED.sub(r"\1", segment))
     return scheme + separator + "/".join(kept)
-
-
-def _public(place: str) -> str:
-    """Return a location without a password, and an address of the web without what follows its path."""
-    path = local_path(place)
-    if path is not None:
-        return path
-    parts = urlsplit(place)
-    user, _, host = parts.netloc.rpartition("@")
-    is_web = parts.scheme in ("http", "https")
-    if is_web or ":" in user:
-        place = place.replace(parts.netloc, host, 1)
-    return re.split("[?#]", place, maxsplit=1)[0] if is_web else place

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os.path
 import re
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from airflow_provider_polars.exceptions import ConfigurationError, nearest
 from airflow_provider_polars.spec import is_template
@@ -13,6 +13,7 @@ _SAME_STORE = {"s3a": "s3", "gcs": "gs", "azure": "az", "adl": "az", "abfs": "az
 OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "az", "azure", "adl", "abfs", "abfss"})
 MAX_LOCATION_BYTES = 1024
 _SCHEME = re.compile(r"^([a-zA-Z][a-zA-Z0-9+.-]*)://")
+_URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://[^\s'\"<>()\[\]]+")
 _UNUSABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
@@ -106,3 +107,31 @@ def static_prefix(target: str, owner: str) -> str:
             "Name the bucket or folder outside the template."
         )
     return uri
+
+
+def public_location(location: str) -> str:
+    """Return ``location``, a ``file://`` URL as its path, without what may be a secret of it.
+
+    That is a password, and of an address of the web its user and what follows its path, such as a signature.
+    """
+    path = local_path(location)
+    if path is not None:
+        return path
+    parts = urlsplit(location)
+    user, _, host = parts.netloc.rpartition("@")
+    is_web = parts.scheme in ("http", "https")
+    if is_web or ":" in user:
+        location = location.replace(parts.netloc, host, 1)
+    return re.split("[?#]", location, maxsplit=1)[0] if is_web else location
+
+
+def public_text(text: str) -> str:
+    """Return ``text`` with each URL in it as :func:`public_location` has it."""
+
+    def shown(match: re.Match[str]) -> str:
+        try:
+            return match[0] if local_path(match[0]) is not None else public_location(match[0])
+        except ValueError:  # urlsplit: no URL after all
+            return f"{match[0].partition('://')[0]}://..."
+
+    return _URL.sub(shown, text)

@@ -21,8 +21,9 @@ from airflow_provider_polars.exceptions import (
 from airflow_provider_polars.hooks.polars import make_hook
 from airflow_provider_polars.links.observatory import PolarsObservatoryLink, push
 from airflow_provider_polars.operators.base import as_compute, without_retry
+from airflow_provider_polars.operators.summary import Ended, Summary
 from airflow_provider_polars.sensors.base import PolarsBaseSensor
-from airflow_provider_polars.sensors.runs import changed, leaves, read_runs
+from airflow_provider_polars.sensors.runs import Tree, changed, leaves, read_runs
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperatorLink, Context
@@ -71,7 +72,22 @@ class PolarsQuerySensor(PolarsBaseSensor):
                 return _why_living(looked)
             if (failure := _failure(looked)) is not None:
                 raise without_retry(failure, always=True) from failure.__cause__
-            return PokeReturnValue(True, changed(tree, lambda run: dict(backends[_place(run)].result(run))))
+            return PokeReturnValue(True, self._results(tree, backends))
+
+    def _results(self, tree: Tree, backends: Mapping[str, Backend[Any]]) -> Tree:
+        """Return the results, arranged as their Runs are, and write their summary."""
+        ended: list[Ended] = []
+
+        def result(run: Run) -> dict[str, Any]:
+            ref = backends[_place(run)].result(run)
+            ended.append(Ended(query_id=run.query_id, output=run.output, seconds=None, result=ref, link=run.link))
+            return dict(ref)
+
+        results = changed(tree, result)
+        where = dict.fromkeys(backends[_place(run)].where(run) for run in leaves(tree))
+        for line in Summary(queries=ended, where="; ".join(where)).lines():
+            self.log.info("%s", line)
+        return results
 
     def _show(self, runs: Iterable[Run], context: Context) -> None:
         """Let people look at the first query that has a page."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import http.server
+import threading
+import traceback
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +154,45 @@ def test_an_exception_of_the_query_itself_comes_out_of_a_child_with_its_class_me
         run_one(raises, ParquetSink(str(tmp_path / "a.parquet")), IN_CHILD)
 
     assert 'File "<polars_task>", line 2, in raises' in str(caught.value.__cause__)
+
+
+class Refusing(http.server.BaseHTTPRequestHandler):
+    """Refuses every request, as an object store refuses a signature that has expired."""
+
+    def do_HEAD(self) -> None:
+        self.send_response(403)
+        self.end_headers()
+
+    do_GET = do_HEAD
+
+    def log_message(self, *args: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def refusing() -> Iterator[int]:
+    """Return the port of a web server that refuses everything."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
+
+
+@both
+def test_secrets_of_a_url_that_polars_repeats_are_nowhere_in_the_error(
+    compute: LocalCompute, tmp_path: Path, refusing: int
+) -> None:
+    url = f"http://reader:hidden-1@127.0.0.1:{refusing}/a.csv?signature=hidden-2"
+
+    def signed(url: str) -> pl.LazyFrame:
+        return pl.scan_csv(url)
+
+    with pytest.raises(PolarsProviderError, match=f"http://127.0.0.1:{refusing}/a.csv") as caught:
+        run_one(signed, ParquetSink(str(tmp_path / "a.parquet")), compute, kwargs={"url": url})
+
+    assert "hidden" not in "".join(traceback.format_exception(caught.value))
 
 
 @both

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import traceback
 from typing import Any
 
 import polars as pl
@@ -12,7 +13,7 @@ import pytest
 
 from airflow_provider_polars.backends.base import Run
 from airflow_provider_polars.backends.cluster import ClusterBackend
-from airflow_provider_polars.backends.remote_results import reference
+from airflow_provider_polars.backends.remote_results import failure, reference
 from airflow_provider_polars.clients.access import ClusterAccess
 from airflow_provider_polars.compute.cluster import ClusterCompute
 from airflow_provider_polars.exceptions import InvalidResultError
@@ -142,3 +143,13 @@ def test_an_answer_without_an_output_gives_a_reference_without_a_place() -> None
     assert (result["timings"], result["statistics"]) == ({"run": 1.25}, {"stages": 2})
     with pytest.raises(InvalidResultError, match="0 locations"):
         ResultRef.parse(result)
+
+
+def test_secrets_of_a_url_that_a_worker_repeats_are_nowhere_in_the_error() -> None:
+    told = "ComputeError: Error performing GET https://me:hidden@lake.invalid/a?sig=hidden"
+
+    error = failure(submitted(), [json.dumps({"worker-1": told})], "http://127.0.0.1:5051")
+
+    assert error is not None
+    assert "https://lake.invalid/a" in str(error)
+    assert "hidden" not in "".join(traceback.format_exception(error))

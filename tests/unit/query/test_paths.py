@@ -10,7 +10,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from airflow_provider_polars.exceptions import ConfigurationError
-from airflow_provider_polars.query.paths import canonical, check_location, is_under, local_path, static_prefix
+from airflow_provider_polars.query.paths import (
+    canonical,
+    check_location,
+    is_under,
+    local_path,
+    public_text,
+    static_prefix,
+)
 
 WHERE = "ParquetSink(path=)"
 parts = st.sampled_from(["..", ".", "", "a", "inside", "outside", "link", "%2e%2e", "..%2f..", "loop"])
@@ -205,3 +212,24 @@ def test_the_uri_of_a_target_ends_above_its_first_template(target: str, uri: str
 def test_a_target_without_a_fixed_beginning_has_no_uri(target: str) -> None:
     with pytest.raises(ConfigurationError, match=r"ParquetSink.asset\(\) needs a target with a fixed beginning"):
         static_prefix(target, "ParquetSink")
+
+
+@pytest.mark.parametrize(
+    ("text", "public"),
+    [
+        ("(path: https://me:secret@lake.invalid/a?sig=secret)", "(path: https://lake.invalid/a)"),
+        ("GET 'https://secret@lake.invalid/a#secret', then", "GET 'https://lake.invalid/a', then"),
+        ("s3://key:secret@lake/a and s3://lake/b.", "s3://lake/a and s3://lake/b."),
+        ("http://[::secret/a is no URL", "http://[::secret/a is no URL"),
+        ("https://me:secret@lake\uff0finvalid/a is no URL", "https://... is no URL"),
+        ("file:///a%20b?c is as it was", "file:///a%20b?c is as it was"),
+        ("grpcs://lake.invalid:5051 refused the call", "grpcs://lake.invalid:5051 refused the call"),
+    ],
+)
+def test_a_text_is_told_without_the_secrets_of_its_urls(text: str, public: str) -> None:
+    assert public_text(text) == public
+
+
+@given(st.text())
+def test_any_text_can_be_told(text: str) -> None:
+    assert public_text(text) == public_text(public_text(text))

@@ -10,7 +10,7 @@ import pytest
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
 from airflow_provider_polars.triggers.compute import PolarsComputeTrigger
-from tests.unit.scripted_manager import STARTING, STOPPED, Service
+from tests.unit.scripted_manager import STARTING, Service
 from tests.unit.triggers.test_compute_trigger import killed, trigger
 
 PLAIN, MAPPED = -1, 2
@@ -56,7 +56,7 @@ def test_a_task_that_still_waits_is_another_triggerers_and_nothing_is_undone(
 def test_a_task_that_a_person_has_marked_or_cleared_is_undone(
     service: Service, said: dict[str, Any], state: str | None
 ) -> None:
-    service.statuses = [STARTING, STOPPED]
+    service.statuses = [STARTING]
     said["state"] = state
 
     killed(of_task(trigger(), PLAIN), service)
@@ -67,7 +67,7 @@ def test_a_task_that_a_person_has_marked_or_cleared_is_undone(
 def test_a_task_of_which_nobody_tells_is_undone(
     service: Service, said: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    service.statuses = [STARTING, STOPPED]
+    service.statuses = [STARTING]
     said["error"] = ConnectionError("away")
 
     killed(of_task(trigger(), PLAIN), service)
@@ -84,7 +84,7 @@ def test_a_question_without_an_answer_is_given_up(service: Service, monkeypatch:
 
     monkeypatch.setattr(reassigning, "ANSWER_SECONDS", 0.01)
     monkeypatch.setattr("asgiref.sync.sync_to_async", lambda function: ask)
-    service.statuses = [STARTING, STOPPED]
+    service.statuses = [STARTING]
 
     killed(of_task(trigger(), PLAIN), service)
 

@@ -6,11 +6,13 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
 
+from airflow_provider_polars import ParquetSink
 from tests.harness.waiting import wait_for
 from tests.wire.cloud.tasks import REGISTER_CALL, START_CALL, CloudTasks, compute, refused, retried
 
@@ -33,6 +35,17 @@ def test_it_is_started_and_stopped(cloud: CloudTasks, mode: str) -> None:
     assert cloud.plane.stopped == cloud.plane.started
     assert len(cloud.plane.started) == 1
     assert outcome.xcoms["polars_compute_link"].endswith(f"/compute/{cloud.plane.started[0]}")
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["sink", "no sink"])
+def test_the_log_says_that_a_result_without_a_sink_may_go_with_it(
+    cloud: CloudTasks, tmp_path: Path, capfd: pytest.CaptureFixture[str], kept: bool
+) -> None:
+    sink = ParquetSink(str(tmp_path / "a.parquet")) if kept else None
+
+    assert cloud.query(compute(), sink=sink).result["rows"] == 3
+
+    assert ("return_value of this task has no sink" in capfd.readouterr().out) is not kept
 
 
 def test_it_is_stopped_if_the_query_fails(cloud: CloudTasks) -> None:

@@ -16,6 +16,7 @@ from airflow_provider_polars import PolarsQuerySensor
 from airflow_provider_polars.clients.access import ClusterAccess
 from airflow_provider_polars.exceptions import ClusterUnreachableError, QueryTimeoutError
 from airflow_provider_polars.links.observatory import LINK_KEY
+from tests.harness.summaries import lines_of_summary
 from tests.harness.waiting import wait_for
 from tests.unit.outcomes import failure, rows, succeeded
 from tests.wire.cluster.own import Meanwhile, Tasks, frame
@@ -84,6 +85,22 @@ def test_the_result_of_a_query_that_has_ended_is_handed_on_at_once(
 
     assert result["query_id"] == run["query_id"]
     assert [row["a"] for row in rows(result)] == [0, 1, 2]
+
+
+def test_the_log_has_the_summary_that_the_task_would_have_had(
+    submitting: Tasks, sensor: Make, capfd: pytest.CaptureFixture[str]
+) -> None:
+    runs = {"one": succeeded(submitting.run(frame)), "other": [succeeded(submitting.run(frame))]}
+
+    results = succeeded(sensor(runs, **SOON).begin())
+
+    title, heading, *told, ran_on = lines_of_summary(capfd.readouterr().out)
+    assert title == "Summary of 2 queries"
+    assert "seconds" not in heading
+    for line, result in zip(told, [results["one"], results["other"][0]], strict=True):
+        assert result["query_id"] in line
+        assert result["locations"][0] in line
+    assert ran_on == f"  ran on  cluster {submitting.cluster.uri}"
 
 
 def test_a_query_that_runs_is_asked_about_until_it_has_ended(submitting: Tasks, sensor: Make, gate: Gate) -> None:
