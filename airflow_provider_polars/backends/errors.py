@@ -167,11 +167,16 @@ def translate_exception(error: BaseException, *, submitting: bool = False, **wor
 def hide_secrets(error: BaseException) -> None:
     """Take the secrets of URLs out of the text of an exception, and of those that led to it: logs show them all."""
     seen: set[int] = set()
-    link: BaseException | None = error
-    while link is not None and id(link) not in seen:
-        seen.add(id(link))
-        link.args = tuple(public_text(each) if isinstance(each, str) else each for each in link.args)
-        link = link.__cause__ or link.__context__
+    led: list[BaseException | None] = [error]
+    while led:
+        each = led.pop()
+        if each is None or id(each) in seen:
+            continue
+        seen.add(id(each))
+        each.args = tuple(public_text(given) if isinstance(given, str) else given for given in each.args)
+        if isinstance(each, OSError) and isinstance(each.filename, str):
+            each.filename = public_text(each.filename)
+        led += [each.__cause__, each.__context__]
 
 
 def _sql_message(message: str, tables: list[str]) -> str:

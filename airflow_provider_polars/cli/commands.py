@@ -130,4 +130,9 @@ def _print(answer: Answer, output: str) -> None:
         return "" if value is None and output == "plain" else value
 
     rows = [{name: shown(row.get(name)) for name in answer.columns} for row in answer.rows]
-    AirflowConsole().print_as(rows, output)
+    console = AirflowConsole()
+    typed: dict[str, Callable[[Any], None]] = {"json": console.print_as_json, "yaml": console.print_as_yaml}
+    if output in typed:  # where print_as would make a text of each value
+        typed[output](rows)
+    else:
+        console.print_as(rows, output)

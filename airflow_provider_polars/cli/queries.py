@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime as dt
+import itertools
 import logging
 import time
 import uuid
@@ -55,7 +56,7 @@ def listed(conn_id: str | None, compute_id: str | None, most: int) -> list[Row]:
         rows = _of_workspace(compute, conn_id, compute_id, kept, most)
     else:
         _refuse_instance(compute_id, conn_id)
-        rows = _of_cluster(compute, conn_id, kept[:most])
+        rows = list(itertools.islice(_of_cluster(compute, conn_id, kept), most))
     return sorted(rows, key=lambda row: row["submitted"] or "", reverse=True)[:most]
 
 
@@ -112,11 +113,14 @@ def _of_workspace(
     tasks = _tasks_of(listed) | {run.query_id: task for task, run, _ in kept}
     rows = [_listed_row(query, tasks.get(query.id)) for query in listed.values()]
     by_instance: dict[str, list[KeptQuery]] = {}
-    for each in kept[:most]:
-        handle = each.run.compute
+
+    def is_further(query: KeptQuery) -> bool:
+        handle = query.run.compute
         here = handle.get("workspace") in (None, workspace.id, compute.workspace)
-        if each.run.query_id not in listed and here and compute_id in (None, handle.get("compute_id")):
-            by_instance.setdefault(str(handle.get("compute_id")), []).append(each)
+        return here and query.run.query_id not in listed and compute_id in (None, handle.get("compute_id"))
+
+    for each in itertools.islice(filter(is_further, kept), most):
+        by_instance.setdefault(str(each.run.compute.get("compute_id")), []).append(each)
     return rows + [row for there in by_instance.values() for row in _of_instance(conn_id, there)]
 
 
@@ -137,17 +141,15 @@ def _of_instance(conn_id: str | None, kept: Sequence[KeptQuery]) -> list[Row]:
     ]
 
 
-def _of_cluster(compute: Compute, conn_id: str | None, kept: Sequence[KeptQuery]) -> list[Row]:
-    """Return those of the kept queries that a cluster knows."""
-    rows = []
+def _of_cluster(compute: Compute, conn_id: str | None, kept: Sequence[KeptQuery]) -> Iterator[Row]:
+    """Yield those of the kept queries that a cluster knows."""
     with _backend(compute, conn_id) as backend:
         for query in kept:
             if "cluster" in query.run.details:  # the function of the task has named another one
                 continue
             state = backend.poll(query.run).state
             if state is not RunState.LOST:
-                rows.append(_kept_row(query, state.value))
-    return rows
+                yield _kept_row(query, state.value)
 
 
 def _found(query_id: str, conn_id: str | None, compute_id: str | None) -> tuple[Run, Compute]:

@@ -88,23 +88,24 @@ def normalised(address: str, default_port: int, what: str) -> str:
             f"The address of {what} has a user name or a password in it. Secrets stay in the Airflow connection: "
             "the user name in login, the token in password."
         )
+    shown = re.sub(r"(?s)([?#]).+", r"\1...", address)  # a token may follow
     try:
         parts = urlsplit(address.strip())
         port = parts.port if parts.port is not None else default_port
         host = parts.hostname
     except ValueError as error:
-        raise ConfigurationError(f"The address of {what}, {address!r}, is wrong: {error}.") from error
+        raise ConfigurationError(f"The address of {what}, {shown!r}, is wrong: {error}.") from error
     if parts.scheme not in ("http", "https"):
         raise ConfigurationError(
-            f"The address of {what}, {address!r}, must begin with http:// or https://, as in http://host:{default_port}."
+            f"The address of {what}, {shown!r}, must begin with http:// or https://, as in http://host:{default_port}."
         )
     if not host or re.search(r"[\s,]", host) or not 0 < port < 65536:
         raise ConfigurationError(
-            f"The address of {what}, {address!r}, names no host and port, as http://host:{default_port} does."
+            f"The address of {what}, {shown!r}, names no host and port, as http://host:{default_port} does."
         )
     if parts.path not in ("", "/") or parts.query or parts.fragment:
         raise ConfigurationError(
-            f"The address of {what}, {address!r}, goes on after the port; it is scheme, host and port alone."
+            f"The address of {what}, {shown!r}, goes on after the port; it is scheme, host and port alone."
         )
     return f"{parts.scheme}://{_bracketed(parts)}:{port}"
 

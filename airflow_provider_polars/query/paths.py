@@ -13,7 +13,10 @@ _SAME_STORE = {"s3a": "s3", "gcs": "gs", "azure": "az", "adl": "az", "abfs": "az
 OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "az", "azure", "adl", "abfs", "abfss"})
 MAX_LOCATION_BYTES = 1024
 _SCHEME = re.compile(r"^([a-zA-Z][a-zA-Z0-9+.-]*)://")
-_URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://[^\s'\"<>()\[\]]+")
+_URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://(?:(?![a-zA-Z][a-zA-Z0-9+.-]*://)[^\s\"<>])+")
+_AROUND_URL = "'`)]},.;:"
+"""Characters that end the sentence or the brackets that a URL stands in, rather than the URL."""
+
 _UNUSABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
@@ -129,9 +132,12 @@ def public_text(text: str) -> str:
     """Return ``text`` with each URL in it as :func:`public_location` has it."""
 
     def shown(match: re.Match[str]) -> str:
+        url = match[0].rstrip(_AROUND_URL)
+        if local_path(url) is not None:
+            return match[0]
         try:
-            return match[0] if local_path(match[0]) is not None else public_location(match[0])
+            return public_location(url) + match[0][len(url) :]
         except ValueError:  # urlsplit: no URL after all
-            return f"{match[0].partition('://')[0]}://..."
+            return f"{url.partition('://')[0]}://..."
 
     return _URL.sub(shown, text)

@@ -61,3 +61,18 @@ def test_an_error_of_ours_stays_itself() -> None:
     error = exceptions.MemoryLimitError("too much")
 
     assert translate_exception(error, query="q") is error
+
+
+def test_secrets_of_urls_are_hidden_in_all_that_led_to_an_error() -> None:
+    url = "https://lake.invalid/a?sig=secret"
+    opened = FileNotFoundError(errno.ENOENT, "gone", url)
+    error = pl.exceptions.ComputeError(f"cannot read {url}")
+    error.__context__ = ValueError(url, 7)
+    error.__cause__ = opened
+    opened.__context__ = error
+
+    translated = translate_exception(error, query="sales")
+
+    everything = [str(translated), str(error), str(opened), str(error.__context__)]
+    assert all("https://lake.invalid/a" in text for text in everything)
+    assert "secret" not in "".join(everything)

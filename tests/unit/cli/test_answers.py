@@ -34,8 +34,8 @@ def arguments(
 @pytest.mark.parametrize(
     ("output", "printed"),
     [
-        ("json", json.dumps([{"what": "[polars] x", "age": "1.5"}, {"what": "stopped", "age": None}])),
-        ("yaml", "- age: '1.5' what: '[polars] x' - age: null what: stopped"),
+        ("json", json.dumps([{"what": "[polars] x", "age": 1.5}, {"what": "stopped", "age": None}])),
+        ("yaml", "- age: 1.5 what: '[polars] x' - age: null what: stopped"),
         ("plain", "what age [polars] x 1.5 stopped"),
         ("table", "what | age ===========+==== [polars] x | 1.5 stopped |"),
     ],

@@ -50,11 +50,11 @@ class Commands:
         self.output += done.stdout + done.stderr
         return done
 
-    def rows(self, *arguments: str) -> list[dict[str, str]]:
+    def rows(self, *arguments: str) -> list[dict[str, Any]]:
         """Return what a command that succeeds prints with ``--output json``."""
         done = self.run(*arguments, "--output", "json")
         assert done.returncode == 0, done.stderr
-        rows: list[dict[str, str]] = json.loads(done.stdout)
+        rows: list[dict[str, Any]] = json.loads(done.stdout)
         return rows
 
     def refused(self, *arguments: str) -> str:

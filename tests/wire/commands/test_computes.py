@@ -62,15 +62,15 @@ def test_computes_have_their_mark_and_whom_they_were_started_for(
     assert set(rows) == set(polars_control_plane.running) == {mine, theirs}
     own, other = rows[mine], rows[theirs]
     assert (own["ours"], own["dag_id"], own["run_id"], own["task_id"]) == (
-        "True",
+        True,
         "sales",
         "monday",
         "etl.start_compute",
     )
     assert own["mark"].startswith("af-tests-")
-    assert (own["vcpus"], own["state"]) == ("4", "Idle")
-    assert 0 <= float(own["cost_at_most"]) <= float(own["age_minutes"]) / 60 * 4 * 36 + 2.4  # ages are in tenths
-    assert (other["ours"], other["mark"][:8], other["dag_id"]) == ("False", "af-prod-", None)
+    assert (own["vcpus"], own["state"]) == (4, "Idle")
+    assert 0 <= own["cost_at_most"] <= own["age_minutes"] / 60 * 4 * 36 + 2.4  # ages are in tenths
+    assert (other["ours"], other["mark"][:8], other["dag_id"]) == (False, "af-prod-", None)
     assert polars_control_plane.account.secret not in on_cloud.output
 
 

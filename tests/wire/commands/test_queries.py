@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
-from airflow.sdk import DAG
+from airflow.sdk import DAG, chain
 
-from airflow_provider_polars import CloudCompute, polars_task
+from airflow_provider_polars import CloudCompute, ClusterCompute, polars_task
+from airflow_provider_polars.testing import start_dev_cluster
 from tests.wire.commands.conftest import TOKEN, Commands
 
 if TYPE_CHECKING:
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
     from tests.wire.gates import Gate
 
 UNKNOWN = str(uuid.UUID(int=1))
+
+
+def frame() -> pl.LazyFrame:
+    """Return a query that ends at once."""
+    return pl.LazyFrame({"a": [1]})
 
 
 @pytest.fixture
@@ -59,6 +65,22 @@ def test_a_query_on_a_cluster_is_cancelled_and_its_status_says_so(
 def test_what_a_cluster_does_not_know_ends_with_status_1(on_cluster: Commands) -> None:
     message = on_cluster.refused("cancel", UNKNOWN, "--conn-id", "cluster")
     assert message == (f"The query {UNKNOWN} is not known to ClusterCompute(). Check the id and --conn-id.")
+
+
+def test_of_two_clusters_each_lists_its_own_queries(
+    on_cluster: Commands, polars_dev_cluster: DevCluster, dag_test: Callable[..., Any]
+) -> None:
+    with start_dev_cluster() as newer, DAG("sales", schedule=None) as dag:
+        tasks = [
+            polars_task(task_id=name, compute=ClusterCompute(uri=cluster.uri), distributed=False)(frame)()
+            for name, cluster in [("first", polars_dev_cluster), ("second", newer), ("third", newer)]
+        ]
+        chain(*tasks)
+        dag_test(dag)
+
+        rows = on_cluster.rows("queries", "--conn-id", "cluster", "--limit", "1")
+
+    assert [(row["task_id"], row["state"]) for row in rows] == [("first", "succeeded")]
 
 
 def test_a_workspace_lists_its_queries_and_one_is_cancelled_by_its_id(
