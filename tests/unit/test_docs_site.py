@@ -83,7 +83,7 @@ def test_links_out_of_the_guide_lead_to_the_repository() -> None:
 
 
 def test_words_for_tests_are_taken_from_fences_and_titles_are_kept() -> None:
-    text = '```toml leader.toml pytest\nx\n```\n\n```bash no-run title="a b.sh"\ny\n```\n\n```json\n{}\n```\n'
+    text = '```toml leader.toml pytest\nx\n```\n\n```bash install title="a b.sh"\ny\n```\n\n```json\n{}\n```\n'
     made = HOOKS.on_page_markdown(text, page=PAGE, config=CONFIG)
     assert made == '```toml\nx\n```\n\n```bash title="a b.sh"\ny\n```\n\n```json\n{}\n```\n'
 
