@@ -164,6 +164,23 @@ class Shell:
         return [path for path in self.temporary.rglob("*") if path.name != f"polars-dev-clusters-{os.getuid()}"]
 
 
+_PARTICULARS = re.compile(
+    r"(?:(?<=:)|(?<=--port ))(?P<port>\d{4,5})\b"
+    r"|(?P<id>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
+    r"|(?<![\d.])(?P<version>\d+\.\d+\.\d+\w*)(?![\d.])"
+)
+
+
+def without_particulars(lines: Sequence[str]) -> list[str]:
+    """Return lines in which ports, ids and versions have become numbers, equal ones the same number."""
+    seen: dict[str, int] = {}
+
+    def number(found: re.Match[str]) -> str:
+        return f"<{found.lastgroup} {seen.setdefault(found[0], len(seen))}>"
+
+    return [_PARTICULARS.sub(number, line) for line in lines]
+
+
 def listeners(process: psutil.Process) -> set[str]:
     """Return the addresses that a process listens on."""
     found = set()

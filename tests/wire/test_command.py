@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
 import sys
@@ -13,8 +14,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from airflow_provider_polars.dev_cluster.settings import DEFAULT_OBSERVATORY_PORT, DEFAULT_PORT
 from airflow_provider_polars.testing.environment import set_environment
-from tests.wire.command import ANY_PORTS, SECONDS, Shell, Up, ends_while_it_starts, program
+from tests.unit.guide import DOCS, blocks
+from tests.wire.command import ANY_PORTS, SECONDS, Shell, Up, ends_while_it_starts, program, without_particulars
 from tests.wire.gates import Gate
 from tests.wire.peers import refusing_port
 
@@ -42,6 +45,15 @@ def test_up_says_what_listens_where_and_that_it_is_for_development(shell: Shell)
             "stop": f"Ctrl-C, or: polars-dev-cluster down --port {port}",
         }
         assert up.log == ""
+
+
+def test_the_guide_shows_what_up_prints(shell: Shell) -> None:
+    (shown,) = blocks("text", [DOCS / "dev-cluster.md"])
+    with shell.up(*ANY_PORTS) as up:
+        printed = up.wait_until_ready()
+
+    assert without_particulars(shown.text.splitlines()) == without_particulars(printed.splitlines())
+    assert re.findall(r"http://127.0.0.1:(\d+)", shown.text) == [str(DEFAULT_PORT), str(DEFAULT_OBSERVATORY_PORT)]
 
 
 def test_up_prints_one_line_of_json_if_asked(shell: Shell) -> None:

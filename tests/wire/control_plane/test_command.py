@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING
 import polars as pl
 import pytest
 
-from tests.wire.command import SECONDS, Shell, ends_while_it_starts
+from airflow_provider_polars.dev_cluster.control_plane.settings import (
+    DEFAULT_API_PORT,
+    DEFAULT_DEV_PORT,
+    DEFAULT_TOKEN_PORT,
+)
+from tests.unit.guide import DOCS, blocks
+from tests.wire.command import SECONDS, Shell, ends_while_it_starts, without_particulars
 from tests.wire.control_plane.instances import started, until
 
 if TYPE_CHECKING:
@@ -63,6 +69,18 @@ def test_a_shell_that_runs_what_it_prints_leads_the_client_there(shell: Shell) -
         assert up.end(signal.SIGTERM) == 0
         assert up.log == ""
     assert shell.left == []
+
+
+def test_the_guide_shows_how_what_it_prints_begins(shell: Shell) -> None:
+    (shown,) = blocks("text", [DOCS / "control-plane.md"])
+    *lines, rest = shown.text.splitlines()
+    with shell.up(*ANY_PORTS) as up:
+        printed = up.wait_until_ready().splitlines()
+
+    assert rest == "..."
+    assert without_particulars(lines) == without_particulars(printed[: len(lines)])
+    ports = {str(port) for port in (DEFAULT_API_PORT, DEFAULT_TOKEN_PORT, DEFAULT_DEV_PORT)}
+    assert set(re.findall(r"127.0.0.1:(\d+)", shown.text)) == ports
 
 
 def test_a_line_of_json_has_the_same_and_both_accounts(shell: Shell) -> None:
