@@ -12,7 +12,7 @@ INSTALL = $(1)/bin/python -m pip install --quiet --no-compile --constraint $(2) 
 	&& ls $(1)/lib/python*/site-packages/airflow/__pycache__/__init__.*.pyc >/dev/null \
 	&& touch $(1)/.ready
 
-.PHONY: help demo ui test half-unit half-processes test-stacks faults test-faults check compose-secrets docs bench dist constraints stubs test-matrix test-oldest test-wire test-slow test-browser test-clients clean
+.PHONY: help demo ui test half-unit half-processes test-stacks test-walk faults test-faults check compose-secrets docs bench dist constraints stubs test-matrix test-oldest test-wire test-slow test-browser pictures test-clients clean
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -33,7 +33,7 @@ demo: $(READY) $(DATA)/flights.csv  ## a real DAG on 336,776 flights; its files 
 ui: $(READY) $(DATA)/flights.csv  ## Airflow with the example DAGs having run, to click through; Ctrl-C ends it
 	@$(BIN)/python -m tools.ui $(DATA) $(DAGS)
 
-test: $(READY) $(DATA)/flights.csv  ## all tests, real Airflow processes included, with coverage; two halves side by side
+test: $(READY) $(DATA)/flights.csv  ## unit, wire and Airflow tests, with coverage; two halves side by side
 	rm -f .coverage .coverage.*
 	$(MAKE) --jobs 2 half-unit half-processes
 	$(BIN)/coverage combine --quiet
@@ -47,6 +47,9 @@ half-unit half-processes:
 # WITHOUT=file leaves those of a file out.
 test-stacks: $(READY)  ## tests that start an Airflow of their own, on PostgreSQL too
 	$(BIN)/python -m pytest tests/airflow tests/compose -m own_stack $(WITHOUT:%=--ignore %)
+
+test-walk: $(READY)  ## those of them that CI leaves out: the newcomer's walk through the guide, and make ui
+	$(BIN)/python -m pytest tests/airflow/test_newcomer.py tests/airflow/test_ui.py -m own_stack
 
 test-faults: $(READY)  ## each fault of the matrix once, on one kind of compute each
 	$(BIN)/python -m pytest tests/faults -m fault
@@ -115,6 +118,10 @@ test-wire: $(READY)  ## the development cluster and control plane: their command
 # PICTURES=folder saves pictures of the pages there.
 test-browser: $(READY)  ## forms, Test button and links, in Chromium (Debian's chromium and chromium-driver)
 	PICTURES=$(PICTURES) $(BIN)/python -m pytest tests/browser -m browser
+
+pictures:  ## the pictures of the guide anew, by test-browser
+	$(MAKE) test-browser PICTURES=.pictures
+	for picture in docs/pictures/*.png; do cp .pictures/$${picture##*/} $$picture; done
 
 test-slow: $(READY)  ## timeouts of the Polars Cloud client, which nothing shortens (3 minutes)
 	$(BIN)/python -m pytest tests/wire -m slow_client

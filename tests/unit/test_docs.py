@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import configparser
 import dataclasses
+import importlib.metadata
 import inspect
 import json
 import pkgutil
@@ -18,6 +19,7 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG, Connection
 from airflow.serialization.serialized_objects import DagSerialization
+from packaging.requirements import Requirement
 
 import airflow_provider_polars
 from airflow_provider_polars import exceptions
@@ -39,6 +41,7 @@ from airflow_provider_polars.operators.sweep_computes import PolarsSweepComputeO
 from airflow_provider_polars.query import result
 from airflow_provider_polars.query.sinks import FileSink, Sink
 from tests.unit.guide import DOCS, PAGES, REPOSITORY, Block, blocks, code, load_tool, prose, section, table
+from tests.wire.clients.expected import CLIENTS
 
 if TYPE_CHECKING:
     from tests.harness.in_memory import InMemoryAirflow
@@ -64,7 +67,7 @@ def _dags(block: Block, folder: Path) -> dict[str, DAG]:
 
 
 PYTHON = blocks("python")
-RUN = [block for block in PYTHON if not {"no-run", "policy", "pytest"} & block.words]
+RUN = [block for block in PYTHON if not {"by-hand", "policy", "pytest"} & block.words]
 
 
 @pytest.mark.parametrize("block", RUN, ids=str)
@@ -81,7 +84,7 @@ def test_almost_all_python_of_the_guide_is_run() -> None:
     assert len(RUN) >= 20
     for block in PYTHON:
         compile(block.text, str(block), "exec")
-    assert len([block for block in PYTHON if "no-run" in block.words]) <= 2
+    assert [block.page.name for block in PYTHON if "by-hand" in block.words] == ["compute-lifecycle.md"]
 
 
 @pytest.mark.parametrize("block", blocks("json"), ids=str)
@@ -268,6 +271,29 @@ def test_clients_of_the_guide_are_those_that_messages_name() -> None:
     rows = {code(row[0]): code(row[1]) for row in table(section("on-premises.md", "Versions"))}
     clients = {polars: client for polars, client in rows.items() if client.startswith("polars-cloud==")}
     assert clients == {polars: f"polars-cloud=={client}" for polars, client in CLIENT_OF_POLARS.items()}
+    pairs = _polars_of_clients()
+    assert {pairs.get(client): client for client in CLIENT_OF_POLARS.values()} == CLIENT_OF_POLARS
+    assert set(pairs.values()) == set(CLIENT_OF_POLARS)
+
+
+def _polars_of_clients() -> dict[str, str]:
+    rows = [row for row in table(section("getting-started.md", "Versions")) if not row[0].startswith("`")]
+    return {client: polars for clients, polars in rows for client in clients.split(", ")}
+
+
+def test_the_guide_has_the_polars_that_the_installed_client_pins() -> None:
+    pins = map(Requirement, importlib.metadata.requires("polars-cloud") or ())
+    pinned = [str(pin.specifier) for pin in pins if pin.name == "polars"]
+    assert pinned == [f"=={_polars_of_clients()[importlib.metadata.version('polars-cloud')]}"]
+
+
+def test_clients_that_the_tests_run_with_are_named() -> None:
+    assert f"\nCLIENTS ?= {' '.join(CLIENTS)}\n" in (REPOSITORY / "Makefile").read_text()
+    told = f"{', '.join(CLIENTS[:-1])} and {CLIENTS[-1]}"
+    for page in ("contributing.md", "control-plane.md", "dev-cluster.md", "index.md"):
+        assert told in (DOCS / page).read_text(), page
+    (row,) = re.findall(r"^\| On Polars Cloud \| (.*) \|$", (DOCS / "client-versions.md").read_text(), re.MULTILINE)
+    assert row.split(" | ") == [*CLIENTS]
 
 
 def test_arguments_of_the_operators_are_documented_with_what_is_templated() -> None:

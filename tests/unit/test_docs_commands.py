@@ -1,7 +1,7 @@
 """Commands of the guide: a shell runs each block, with stand-ins that write down what they were called with.
 
 So quotes, variables and line ends are those that a reader gets. The parser of the real command then reads each call.
-``tests/airflow/test_newcomer.py`` runs those of the tutorial for real.
+``tests/airflow/test_newcomer.py`` runs those of the tutorial for real, but for its installations.
 """
 
 from __future__ import annotations
@@ -48,6 +48,13 @@ def read_make(arguments: list[str]) -> None:
     assert {argument for argument in arguments if "=" not in argument} <= targets
 
 
+def read_git(arguments: list[str]) -> None:
+    """Read a clone: of the repository that the package names as its own."""
+    source = re.search(r'^Source = "(.*)"$', (REPOSITORY / "pyproject.toml").read_text(), re.MULTILINE)
+    assert source is not None
+    assert arguments == ["clone", source[1]]
+
+
 def read_pip(arguments: list[str]) -> None:
     assert arguments[0] == "install"
     constraints = (REPOSITORY / "constraints.txt").read_text().splitlines()
@@ -56,6 +63,7 @@ def read_pip(arguments: list[str]) -> None:
     for name in names:
         requirement = Requirement(re.sub(r"^dist/airflow_provider_polars-[^[]*", "airflow-provider-polars", name))
         if requirement.name == "airflow-provider-polars":
+            assert name.startswith("dist/"), "no index has the package"
             assert requirement.extras <= extras
         elif requirement.specifier:
             assert f"{requirement.name}{requirement.specifier}" in constraints, "not what the tests run with"
@@ -64,6 +72,7 @@ def read_pip(arguments: list[str]) -> None:
 READERS: dict[str, Callable[[list[str]], Any]] = {
     "airflow": read_airflow,
     "polars-dev-cluster": lambda arguments: dev_cluster_parser().parse_args(arguments),
+    "git": read_git,
     "make": read_make,
     "pip": read_pip,
     **dict.fromkeys(("docker", "find", "python", "python3.11", "sed"), lambda arguments: None),
@@ -81,10 +90,11 @@ def called_and_set(block: Block, folder: Path) -> tuple[list[list[str]], dict[st
     for name in REAL:
         (commands / name).symlink_to(str(shutil.which(name)))
     home = folder / "home"
-    for file in ("airflow/bin/activate", "control-plane.env", ".compose/secrets/admin_password"):
+    for file in ("airflow-venv/bin/activate", "control-plane.env", ".compose/secrets/admin_password"):
         (home / file).parent.mkdir(parents=True, exist_ok=True)
         (home / file).touch()
-    (home / "orders").mkdir()
+    for place in ("airflow-provider-polars", "orders"):  # a clone, and a folder of the tutorial
+        (home / place).mkdir()
     before = {
         "PATH": str(commands),
         "HOME": str(home),
