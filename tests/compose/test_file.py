@@ -115,6 +115,17 @@ def test_a_folder_that_services_share_is_a_volume_of_each_that_names_it(name: st
             assert path.startswith((*in_image, *mounted)), path
 
 
+@pytest.mark.parametrize(
+    ("name", "variable"), [("polars-dev-cluster", "TMPDIR"), ("polars-control-plane", "KEPT_FOLDER")]
+)
+def test_workers_see_the_results_that_a_stand_in_keeps(name: str, variable: str) -> None:
+    folder = service(name)["environment"][variable]
+
+    assert folder.startswith("/opt/airflow/lake/")
+    for reader in (name, "scheduler"):  # tasks run in the scheduler's container
+        assert "lake:/opt/airflow/lake" in service(reader)["volumes"]
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_an_address_leads_to_a_service_that_listens_there(name: str) -> None:
     """By name through the network of all, on 127.0.0.1 within the one that some services share."""
