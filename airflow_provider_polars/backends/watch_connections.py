@@ -61,7 +61,7 @@ class WatchConnections:
         """The one that was made last, refused or not."""
 
         self._make_backend = make_backend
-        self._making = asyncio.Lock()
+        self._making: asyncio.Task[Connection] | None = None
         self._made_at = -RENEW_SECONDS
         self._refused: Connection | None = None
         self._trouble: PolarsProviderError | None = None
@@ -69,28 +69,34 @@ class WatchConnections:
     async def get(self) -> Connection:
         """Return the connection, made first if there is none or it is refused.
 
+        Who is cancelled meanwhile does not end the making, for which others may wait.
+
         :raises PolarsProviderError: what making it raises, and has raised just now.
         """
-        async with self._making:
-            if self.last is None or self.last is self._refused:
-                await self._make()
-            assert self.last is not None
+        if self.last is not None and self.last is not self._refused:
             return self.last
+        if self._making is None or self._making.done():
+            self._making = asyncio.create_task(self._make(), name="polars-connect")
+            self._making.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return await asyncio.shield(self._making)
 
     def refuse(self, connection: Connection) -> None:
         """Note that the compute refuses a connection."""
         self._refused = connection
 
     async def close(self) -> None:
-        """Hang up."""
+        """Hang up, once what is being made is there."""
+        if self._making is not None:
+            await asyncio.wait({self._making})
         if self.last is not None:
             await self.last.close()
 
-    async def _make(self) -> None:
+    async def _make(self) -> Connection:
         if time.monotonic() - self._made_at < RENEW_SECONDS:
             if self._trouble is not None:
                 raise self._trouble
-            return
+            assert self.last is not None
+            return self.last
         before, self._trouble = self.last, None
         try:
             self.last = await self._connect(before)
@@ -101,6 +107,7 @@ class WatchConnections:
             self._made_at = time.monotonic()
         if before is not None:
             await before.close(self.last)
+        return self.last
 
     async def _connect(self, before: Connection | None) -> Connection:
         backend = await asyncio.to_thread(self._make_backend)

@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 
 from airflow_provider_polars.backends.base import RunState
+from airflow_provider_polars.backends.query_watch import QueryWatch
 from airflow_provider_polars.testing import DevCluster
 from tests.wire.fault_calls import submit
 from tests.wire.gates import Gate
@@ -22,6 +23,7 @@ from tests.wire.watch.watching import (
     Held,
     Queued,
     awaited,
+    backend_for,
     connections_to,
     on_a_loop,
     outcome_of,
@@ -159,6 +161,38 @@ def test_who_no_longer_waits_ends_no_query_and_leaves_nothing(
 
     assert on_a_loop(wait()) == set()
     assert polars_dev_cluster.recorder.cancels == []
+
+
+def test_who_is_cancelled_while_the_watch_connects_leaves_the_connection_to_the_others(
+    polars_dev_cluster: DevCluster, held: Held, gate: Gate
+) -> None:
+    kept, unwanted = run_of(held("first")), run_of(held("second"))
+    made, connecting, may_connect = [], threading.Event(), threading.Event()
+
+    def backend() -> Any:
+        made.append(polars_dev_cluster.uri)
+        connecting.set()
+        may_connect.wait()
+        return backend_for(polars_dev_cluster.uri)
+
+    async def wait() -> tuple[Any, RunState, list[Any]]:
+        watch = QueryWatch(backend)
+        first, other = await awaited(watch, unwanted.query_id, kept.query_id)
+        await until(connecting.is_set)
+        first.cancel()
+        outcome = await outcome_of(first)
+        cancelling = asyncio.create_task(watch.cancel([unwanted]))
+        await asyncio.sleep(0)
+        may_connect.set()
+        living = await cancelling
+        gate.open()
+        state = await other
+        await watch.close()
+        return outcome, state, living
+
+    outcome, state, living = on_a_loop(wait())
+    assert isinstance(outcome, asyncio.CancelledError)
+    assert (state, living, len(made)) == (RunState.SUCCEEDED, [], 1)
 
 
 def test_a_cancel_is_confirmed(polars_dev_cluster: DevCluster, held: Held) -> None:
