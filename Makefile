@@ -12,7 +12,7 @@ INSTALL = $(1)/bin/python -m pip install --quiet --no-compile --constraint $(2) 
 	&& ls $(1)/lib/python*/site-packages/airflow/__pycache__/__init__.*.pyc >/dev/null \
 	&& touch $(1)/.ready
 
-.PHONY: help demo ui test half-unit half-processes test-stacks test-walk faults test-faults check compose-secrets docs bench dist constraints stubs test-matrix test-oldest test-wire test-slow test-browser pictures test-clients clean
+.PHONY: help demo ui test test-half-1 test-half-2 test-stacks test-walk faults test-faults check compose-secrets docs bench dist constraints stubs test-matrix test-oldest test-wire test-slow test-browser pictures test-clients clean
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -35,13 +35,14 @@ ui: $(READY) $(DATA)/flights.csv  ## Airflow with the example DAGs having run, t
 
 test: $(READY) $(DATA)/flights.csv  ## unit, wire and Airflow tests, with coverage; two halves side by side
 	rm -f .coverage .coverage.*
-	$(MAKE) --jobs 2 half-unit half-processes
+	$(MAKE) --jobs 2 test-half-1 test-half-2
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-half-unit: TESTS = tests/unit tests/compose
-half-processes: TESTS = tests/wire tests/airflow
-half-unit half-processes:
+# About as long as each other.
+test-half-1: TESTS = tests/unit tests/compose tests/wire/cloud tests/wire/control_plane
+test-half-2: TESTS = tests/airflow tests/wire --ignore tests/wire/cloud --ignore tests/wire/control_plane
+test-half-1 test-half-2:
 	COVERAGE_FILE=.coverage.$@ $(BIN)/python -m pytest --cov --cov-report= -p no:cacheprovider $(TESTS)
 
 # WITHOUT=file leaves those of a file out.

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from airflow_provider_polars.dev_cluster.control_plane.server import ControlPlane
 
 NOTICE = "A Polars Cloud control plane for development and tests: a stand-in, not for production"
-MISSING = "{} is missing: pip install 'airflow-provider-polars[dev-cluster]'"
+MISSING = "{} is missing: install the extra dev-cluster of airflow-provider-polars"
 OPTIONS = {
     "api_port": "api_port",
     "token_port": "token_port",
