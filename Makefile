@@ -33,11 +33,12 @@ demo: $(READY) $(DATA)/flights.csv  ## a real DAG on 336,776 flights; its files 
 ui: $(READY) $(DATA)/flights.csv  ## Airflow with the example DAGs having run, to click through; Ctrl-C ends it
 	@$(BIN)/python -m tools.ui $(DATA) $(DAGS)
 
-test: $(READY) $(DATA)/flights.csv  ## unit, wire and Airflow tests, with coverage; two halves side by side
+test: $(READY) $(DATA)/flights.csv  ## unit, wire and Airflow tests, with coverage, and test-faults (a quarter of an hour)
 	rm -f .coverage .coverage.*
 	$(MAKE) --jobs 2 test-half-1 test-half-2
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+	$(MAKE) test-faults
 
 # About as long as each other.
 test-half-1: TESTS = tests/unit tests/compose tests/wire/cloud tests/wire/control_plane
