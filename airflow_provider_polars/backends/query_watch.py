@@ -34,6 +34,7 @@ CANCEL_SECONDS = 22.0
 SILENT_SECONDS = 300.0
 """For which an observatory is left alone that has told nothing."""
 
+REFUSALS = (ClusterAccessError, CredentialsError)
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 15.0
 _CONFIRM_SECONDS, _LONGEST_CONFIRM_SECONDS, _CONFIRM_CALL_SECONDS = 0.2, 2.0, 3.0
 _log = logging.getLogger(__name__)
@@ -79,7 +80,8 @@ class QueryWatch:
                 break
             except PolarsProviderError as error:
                 since = since or time.monotonic()
-                if self._is_final(error, connection) or time.monotonic() - since > self._grace:
+                final = self._is_final(error, connection) or _is_ridden_out(error, connection)
+                if final or time.monotonic() - since > self._grace:
                     raise
                 await self._until_reached(run, error)
         return RunState.LOST
@@ -137,10 +139,10 @@ class QueryWatch:
 
     def _is_final(self, error: PolarsProviderError, connection: Connection | None) -> bool:
         """Return whether trying again does not help; credentials that are refused are read anew."""
-        if isinstance(error, (ClusterAccessError, CredentialsError)) and connection is not None:
+        if isinstance(error, REFUSALS) and connection is not None:
             self._connections.refuse(connection)
             return False
-        return error.permanent or (connection is not None and isinstance(connection.plane, ProxyPlane))
+        return error.permanent
 
     async def _until_reached(self, run: Run, error: PolarsProviderError) -> None:
         """Return when the compute may be asked again, or has ended; raise if that takes too long."""
@@ -196,6 +198,11 @@ class QueryWatch:
                 return
             self._looked = time.monotonic()
             self._lost = await asyncio.to_thread(connection.backend.lost, run) is not None
+
+
+def _is_ridden_out(error: PolarsProviderError, connection: Connection | None) -> bool:
+    """Return whether the rounds in proxy mode have waited out an error already."""
+    return connection is not None and isinstance(connection.plane, ProxyPlane) and not isinstance(error, REFUSALS)
 
 
 def is_terminal(status: int | None) -> bool:

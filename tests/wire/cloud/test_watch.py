@@ -191,6 +191,21 @@ def test_a_cancel_is_confirmed_in_either_mode(cloud: CloudTasks, gate: Gate, mod
     assert on_a_loop(cancel()) == ([], RunState.CANCELLED)
 
 
+@pytest.mark.parametrize("status", [503, 429])
+def test_a_service_that_does_not_answer_once_ends_no_cancel(
+    cloud: CloudTasks, handle: dict[str, Any], submit: Submit, status: int
+) -> None:
+    runs = submit(1)
+    fault = cloud.plane.faults.add(LOOK, "answer", status=status, message="not now")
+
+    async def cancel() -> list[Run]:
+        async with watch_of(handle) as watch:
+            return await watch.cancel(runs)
+
+    assert on_a_loop(cancel()) == []
+    assert cloud.plane.faults.hits(fault) == 1
+
+
 def test_an_instance_that_refuses_its_token_is_shown_a_new_one(
     cloud: CloudTasks, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
