@@ -86,12 +86,17 @@ class PolarsComputeTrigger(BaseTrigger):
         yield TriggerEvent({"status": status, "message": message, "at": time.time(), **given})  # type: ignore[no-untyped-call]
 
     async def on_kill(self) -> None:
-        """Stop what a start has started whose task a person has marked or cleared, and see that it has ended."""
-        if self._fired or self.owner is None:
+        """Stop what a start has started whose task a person has ended, and see that it has ended."""
+        if not self._fired and self.owner is not None:
+            await undo_if_unwanted(self, functools.partial(self._undo, self.owner))
+
+    async def _undo(self, owner: Mapping[str, Any], followed: bool) -> None:
+        handle = Compute.from_dict(self.handle)
+        if followed:
+            self.log.info("%r is left to the next try of the task", handle)
             return
-        pending = Pending(handle=Compute.from_dict(self.handle), adopted=self.adopted, since=self.since)
-        work = functools.partial(abandon_start, pending, self.conn_id, self.owner, shared=self.shared, log=self.log)
-        await undo_if_unwanted(self, work)
+        pending = Pending(handle=handle, adopted=self.adopted, since=self.since)
+        await abandon_start(pending, self.conn_id, owner, shared=self.shared, log=self.log)
 
     async def _watch(self, watch: ComputeWatch, handle: Compute) -> ComputeStatus | None:
         """Return the status that ends the wait, None if the deadline has come before."""

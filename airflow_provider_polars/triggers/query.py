@@ -32,8 +32,8 @@ class PolarsQueryTrigger(BaseTrigger):
     :param conn_id: Airflow connection of the compute.
     :param deadline: epoch seconds; None for none.
     :param cancel_on_kill: whether the queries are cancelled when a person marks or clears the task.
-    :param owner: for whom their compute was started, as a dict: it is stopped then, and they end with it. None for a
-        compute that is not the task's own.
+    :param owner: for whom their compute was started, as a dict: it is stopped then, and they end with it, unless a
+        next try follows, which has it from then on. None for a compute that is not the task's own.
     """
 
     def __init__(
@@ -80,12 +80,15 @@ class PolarsQueryTrigger(BaseTrigger):
         if not self._fired and self.cancel_on_kill:
             await undo_if_unwanted(self, self._cancel)
 
-    async def _cancel(self) -> None:
+    async def _cancel(self, followed: bool) -> None:
         runs = [Run.from_dict(run) for run in self.runs]
         if self.owner is not None:
-            pending = Pending(handle=Compute.from_dict(runs[0].compute), adopted=False, since=runs[0].submitted_at)
-            await abandon_start(pending, self.conn_id, self.owner, shared=False, log=self.log)
-            return
+            handle = Compute.from_dict(runs[0].compute)
+            if not followed:
+                pending = Pending(handle=handle, adopted=False, since=runs[0].submitted_at)
+                await abandon_start(pending, self.conn_id, self.owner, shared=False, log=self.log)
+                return
+            self.log.info("%r is left to the next try of the task", handle)
         names = ", ".join(run.query_id for run in runs)
         async with watching(runs[0].compute, self.conn_id) as watch:
             living = await watch.cancel(runs)

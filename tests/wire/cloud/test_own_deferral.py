@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
 from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR
+from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
 from airflow_provider_polars import polars_task
 from airflow_provider_polars.triggers.query import PolarsQueryTrigger
@@ -118,6 +120,26 @@ def test_a_kill_of_the_deferred_task_stops_it(deferring: Deferring) -> None:
     assert deferring.cloud.plane.running == []
     deferring.cloud.wait_until_ended()
     assert deferring.cloud.plane.stopped == deferring.cloud.plane.started
+
+
+def test_a_kill_of_a_task_that_was_cleared_cancels_its_query_and_leaves_the_instance_to_the_next_try(
+    deferring: Deferring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deferring.options["compute"] = compute(connection_mode="direct")
+    _, trigger = deferring.deferred()
+    trigger._task_instance = SimpleNamespace(dag_id="sales", task_id="query", run_id="manual", map_index=-1)
+    states = {"manual": {"query": "scheduled"}}
+    monkeypatch.setattr(RuntimeTaskInstance, "get_task_states", staticmethod(lambda **asked: states))
+
+    asyncio.run(trigger.on_kill())
+    cancels = deferring.cloud.records(trigger.runs[0]["compute"], "CancelQuery")
+    again = deferring.run(try_number=2, max_tries=2)
+
+    assert len(cancels) == 1
+    assert again.state == "deferred"
+    assert again.trigger().runs[0]["query_id"] != trigger.runs[0]["query_id"]
+    assert deferring.cloud.plane.running == deferring.cloud.plane.started
+    assert len(deferring.cloud.plane.started) == 1
 
 
 def test_the_end_of_a_triggerer_leaves_it_alone(deferring: Deferring) -> None:
