@@ -78,11 +78,16 @@ class CloudManager(ComputeManager[CloudCompute]):
 
     :param plane: the control plane, as a service account.
     :param deployment: name of this Airflow in marks.
-    :param max_vcpus: that an instance may have, all nodes together; None for any number.
+    :param max_vcpus: returns how many an instance may have, all nodes together, None for any number; asked by a start.
     """
 
     def __init__(
-        self, compute: CloudCompute, plane: ControlPlane, *, deployment: str, max_vcpus: int | None = None
+        self,
+        compute: CloudCompute,
+        plane: ControlPlane,
+        *,
+        deployment: str,
+        max_vcpus: Callable[[], int | None] = lambda: None,
     ) -> None:
         super().__init__(compute)
         self.plane = plane
@@ -118,10 +123,11 @@ class CloudManager(ComputeManager[CloudCompute]):
 
     def start(self, owner: Owner) -> CloudCompute:
         with refused("started", self.compute):
-            compute, body = self._order(owner)
+            limit = self.max_vcpus()
+            compute, body = self._order(owner, limit)
             instance = self._started(body, owner)
             if compute.cpus is None and instance.vcpus is not None:  # of a machine by its name; whoever calls stops it
-                self._check_size(instance.vcpus)
+                _check_size(instance.vcpus, limit)
             return self._handle(compute, instance, owner.mark)
 
     def ready(self, handle: CloudCompute, at: float) -> CloudCompute:
@@ -216,7 +222,7 @@ class CloudManager(ComputeManager[CloudCompute]):
             _log.warning("The instance %s could not be stopped: %s", owner.mark, error)
             return None
 
-    def _order(self, owner: Owner) -> tuple[CloudCompute, dict[str, Any]]:
+    def _order(self, owner: Owner, limit: int | None) -> tuple[CloudCompute, dict[str, Any]]:
         """Return what is started in full, and the body that registers it."""
         compute, manifest, env_vars = self.compute, None, self.compute.env_vars
         compute = dataclasses.replace(compute, max_lifetime=compute.max_lifetime or MAX_LIFETIME_HOURS)
@@ -231,7 +237,7 @@ class CloudManager(ComputeManager[CloudCompute]):
         elif not compute.given("cpus", "instance_type"):
             compute = with_defaults(compute, self.instances.defaults())
         if compute.cpus is not None:
-            self._check_size(compute.cpus * (compute.cluster_size or 1))
+            _check_size(compute.cpus * (compute.cluster_size or 1), limit)
         compute = dataclasses.replace(compute, idle_timeout_mins=compute.idle_timeout_mins or IDLE_TIMEOUT_MINS)
         labels = airflow_labels(owner.dag_id, owner.task_id, owner.run_id, owner.map_index)
         body = order(
@@ -350,15 +356,13 @@ class CloudManager(ComputeManager[CloudCompute]):
             handle=self._handle(CloudCompute(), instance, instance.name),
         )
 
-    def _is_too_large(self, vcpus: int) -> bool:
-        return self.max_vcpus is not None and vcpus > self.max_vcpus
 
-    def _check_size(self, vcpus: int) -> None:
-        if self._is_too_large(vcpus):
-            raise ConfigurationError(
-                f"CloudCompute() asks for {vcpus} vCPUs, all nodes together, and [polars] max_vcpus allows "
-                f"{self.max_vcpus}. Ask for less, or have the limit raised."
-            )
+def _check_size(vcpus: int, limit: int | None) -> None:
+    if limit is not None and vcpus > limit:
+        raise ConfigurationError(
+            f"CloudCompute() asks for {vcpus} vCPUs, all nodes together, and [polars] max_vcpus allows {limit}. Ask "
+            "for less, or have the limit raised."
+        )
 
 
 def _lifetime(manifest: Manifest | None) -> float | None:

@@ -106,7 +106,7 @@ def sweep(args: Any) -> Answer:
         is_active=database.is_active,
         timeout=STOP_SECONDS,
         lifetime=args.max_lifetime,
-        price=settings.vcpu_hour_price(),
+        price=settings.known_vcpu_hour_price(),
         report_only=args.dry_run,
     )
     with contextlib.closing(places.manager_of(args.conn_id)) as manager:

@@ -150,8 +150,8 @@ class PolarsCloudHook(PolarsHook):
         """
         from airflow_provider_polars.backends.cloud_manager import CloudManager
 
-        deployment, max_vcpus = settings.deployment_id(), settings.max_vcpus()
-        return CloudManager(self.complete(compute), self.control_plane(), deployment=deployment, max_vcpus=max_vcpus)
+        deployment, limit = settings.deployment_id(), settings.max_vcpus
+        return CloudManager(self.complete(compute), self.control_plane(), deployment=deployment, max_vcpus=limit)
 
     def test_connection(self) -> tuple[bool, str]:
         """Check fields and service account within 5 seconds, without importing Polars; for Airflow's Test button."""

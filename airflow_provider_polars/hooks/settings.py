@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
 from airflow.sdk import conf
@@ -12,6 +13,7 @@ from airflow_provider_polars.marks import check_deployment
 from airflow_provider_polars.query.paths import canonical, check_location
 
 SECTION = "polars"
+_log = logging.getLogger(__name__)
 
 
 def results_path() -> str:
@@ -112,3 +114,12 @@ def vcpu_hour_price() -> float | None:
     if not 0 <= price < float("inf"):
         raise ConfigurationError(f"[polars] vcpu_hour_price must be a number such as 0.05, or empty, got {text!r}.")
     return price
+
+
+def known_vcpu_hour_price() -> float | None:
+    """Return :func:`vcpu_hour_price`, None with a warning if it is wrong: no price keeps a compute from its stop."""
+    try:
+        return vcpu_hour_price()
+    except ConfigurationError as error:
+        _log.warning("What computes have cost is not told: %s", error)
+        return None

@@ -57,7 +57,9 @@ class OwnCompute:
         """Give the handle of the compute, which is stopped when the block ends, however it does but by a deferral."""
         with contextlib.closing(self._manager):
             handle = self._lifecycle.adopt(self.owner, START_SECONDS)
-            handle = handle or self._lifecycle.start(self.owner, START_SECONDS)
+            if handle is None:
+                settings.vcpu_hour_price()  # or it is known at the end alone that it is wrong
+                handle = self._lifecycle.start(self.owner, START_SECONDS)
             with self._stopped_after(handle):
                 yield handle
 
@@ -96,7 +98,7 @@ class OwnCompute:
             return
         try:
             usage = self._lifecycle.stop(handle, STOP_SECONDS)
-            self._log.info("Stopped %s", usage.told(settings.vcpu_hour_price()))
+            self._log.info("Stopped %s", usage.told(settings.known_vcpu_hour_price()))
             if not failed:
                 self._ended(usage)
         except PolarsProviderError as error:

@@ -131,7 +131,7 @@ class QueryWaitingOperator(LineageOperator, PolarsBaseOperator):
             context,
             self.log,
             lambda link: self._show(link, context),
-            lambda usage: self._tell(self._summary, cost(usage, settings.vcpu_hour_price())),
+            lambda usage: self._tell(self._summary, cost(usage, settings.known_vcpu_hour_price())),
         )
         self._own = own
         if self._killed:
@@ -147,6 +147,9 @@ class QueryWaitingOperator(LineageOperator, PolarsBaseOperator):
         lifecycle = self._make_lifecycle(compute, context, event["deadline"] or math.inf)
         trouble = ClusterUnreachableError(event["message"]) if event["status"] == "unreachable" else None
         timeout, patience = awaited.options.timeout, self._patience(compute)
+        if event["status"] == "failed":
+            self.log.warning("The wait without a worker has ended: %s", event["message"])
+            patience = math.inf
         return self._finish(
             lambda: lifecycle.resume(runs, timeout=timeout, patience=patience, trouble=trouble), awaited, context
         )

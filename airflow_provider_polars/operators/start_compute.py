@@ -15,6 +15,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_provider_polars.compute_lifecycle import ComputeLifecycle, Pending
 from airflow_provider_polars.exceptions import ComputeStartError, PolarsProviderError
+from airflow_provider_polars.hooks import settings
 from airflow_provider_polars.hooks.polars import make_hook
 from airflow_provider_polars.lineage.record import Lineage
 from airflow_provider_polars.links.portal import PolarsComputeLink, push
@@ -76,10 +77,12 @@ class PolarsStartComputeOperator(ComputeWaitingOperator):
         check_waiting(compute, self.defer_after, cancel_on_kill=True)
 
         def get(lifecycle: ComputeLifecycle[Any], timeout: float) -> Any:
-            handle = lifecycle.adopt(self._owner, timeout, patience=patience)
-            if handle is None and not self._is_waited_for(context):
+            if (handle := lifecycle.adopt(self._owner, timeout, patience=patience)) is not None:
+                return handle
+            if not self._is_waited_for(context):
                 raise AirflowSkipException("Nothing is started: none of the tasks that would use it is left to run.")
-            return handle or lifecycle.start(self._owner, timeout, patience=patience)
+            settings.vcpu_hour_price()  # or it is known at the end alone that it is wrong
+            return lifecycle.start(self._owner, timeout, patience=patience)
 
         return self._until_ready(compute, context, self._deadline(), get)
 

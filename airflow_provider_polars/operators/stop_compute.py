@@ -24,6 +24,7 @@ from airflow_provider_polars.operators.compute_waiting import DEFER_AFTER_SECOND
 from airflow_provider_polars.operators.queries_of_compute import queries_of
 
 if TYPE_CHECKING:
+    import jinja2
     from airflow.sdk import BaseOperatorLink, Context
 
     from airflow_provider_polars.compute.base import Compute
@@ -74,14 +75,20 @@ class PolarsStopComputeOperator(ComputeWaitingOperator):
         self.stop_timeout = stop_timeout
         self.users = tuple(users)
 
+    def render_template_fields(self, context: Context, jinja_env: jinja2.Environment | None = None) -> None:
+        """Render as Airflow does; without a ``stop_timeout`` that does not render."""
+        try:
+            self.render_template(self.stop_timeout, context, jinja_env)
+        except Exception as error:  # of Jinja, or of what the template calls
+            self._take_default("stop_timeout", STOP_SECONDS, error)
+        super().render_template_fields(context, jinja_env)
+
     def perform(self, context: Context) -> Any:
         self.operator_extra_links = ()
-        settings.vcpu_hour_price()
         if self.compute is None:
             self.log.info("There is nothing to stop: nothing was started.")
             return None
         compute: Any = as_compute(self.compute)
-        check_waiting(compute, self.defer_after, cancel_on_kill=True)
         if compute.needs_start:
             raise ConfigurationError(
                 f"{compute!r} is not one that was started. Give compute= what PolarsStartComputeOperator returns."
@@ -90,20 +97,44 @@ class PolarsStopComputeOperator(ComputeWaitingOperator):
             if not lifecycle.manager.is_ours(compute):
                 self.log.info("%r was not started here, and is left alone.", compute)
                 return None
-            if link := lifecycle.manager.link(compute):
-                self.compute_link = link
-                self.operator_extra_links = type(self).operator_extra_links
-                push(context, link)
+            self._show(lifecycle, compute, context)
             cancelled = self._cancel_queries(compute, context)
+            self._correct(compute)
             return self._stop(lifecycle, compute, time.time(), self._patience(), cancelled)
 
     def go_on(self, context: Context, event: dict[str, Any]) -> Any:
         """Take over the stop whose end a trigger has waited for."""
         self.operator_extra_links = ()
         compute: Any = as_compute(event["handle"])
+        self._correct(compute)
         patience = self._patience_after(event)
         with self._made_lifecycle(compute, event["deadline"] or math.inf) as lifecycle:
             return self._stop(lifecycle, compute, event["since"], patience, event["cancelled"])
+
+    def _correct(self, compute: Compute) -> None:
+        """Take the default for an argument that is wrong."""
+        try:
+            positive(self.stop_timeout, "stop_timeout=", "seconds")
+        except ConfigurationError as error:
+            self._take_default("stop_timeout", STOP_SECONDS, error)
+        try:
+            check_waiting(compute, self.defer_after, cancel_on_kill=True)
+        except ConfigurationError as error:
+            self._take_default("defer_after", DEFER_AFTER_SECONDS, error)
+
+    def _take_default(self, name: str, default: float, error: Exception) -> None:
+        self.log.warning("%s It counts as %g: no argument keeps a compute from its stop.", error, default)
+        setattr(self, name, default)
+
+    def _show(self, lifecycle: ComputeLifecycle[Any], compute: Compute, context: Context) -> None:
+        """Let people look at the compute, if that can be."""
+        try:
+            if link := lifecycle.manager.link(compute):
+                self.compute_link = link
+                push(context, link)
+                self.operator_extra_links = type(self).operator_extra_links
+        except Exception as error:
+            self.log.warning("The page of %r cannot be shown: %s", compute, error)
 
     @contextlib.contextmanager
     def _made_lifecycle(self, compute: Compute, deadline: float) -> Iterator[ComputeLifecycle[Any]]:
@@ -122,12 +153,12 @@ class PolarsStopComputeOperator(ComputeWaitingOperator):
     ) -> dict[str, Any]:
         """Return what the compute has cost, if it has ended; else defer."""
         self.lineage = Lineage.of_compute(compute)
-        timeout = positive(self.stop_timeout, "stop_timeout=", "seconds")
+        timeout = float(self.stop_timeout)
         usage = lifecycle.begin_stop(compute, timeout, since=since, patience=patience)
         if usage is None:
             must_end, _ = lifecycle.must_end(since, timeout)
             self._let_wait(compute, "over", since, must_end, kept={"cancelled": cancelled})
-        return self._report(usage, cancelled, settings.vcpu_hour_price())
+        return self._report(usage, cancelled, settings.known_vcpu_hour_price())
 
     def on_kill(self) -> None:
         """End the wait; what was told to stop stops all the same."""

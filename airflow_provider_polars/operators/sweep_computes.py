@@ -65,7 +65,7 @@ class PolarsSweepComputeOperator(PolarsBaseOperator):
     def perform(self, context: Context) -> Any:
         lifetime = None if self.max_lifetime is None else positive(self.max_lifetime, "max_lifetime=", "hours")
         timeout = positive(self.stop_timeout, "stop_timeout=", "seconds")
-        report_only, price = coerce(self.report_only, bool, "report_only="), settings.vcpu_hour_price()
+        report_only, price = coerce(self.report_only, bool, "report_only="), settings.known_vcpu_hour_price()
         compute = as_compute(self.compute)
         if not compute.managed:
             raise ConfigurationError(f"{compute!r} is neither started nor stopped: there is nothing to sweep.")

@@ -214,13 +214,56 @@ def test_without_a_price_there_is_no_cost(in_memory_airflow: InMemoryAirflow) ->
     assert "cost" not in succeeded(in_memory_airflow.run_task(stop()))
 
 
-def test_a_price_that_is_none_is_told_before_anything_is_stopped(
+@pytest.fixture
+def wrong_price(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the price be none."""
+    monkeypatch.setenv("AIRFLOW__POLARS__VCPU_HOUR_PRICE", "0,05")
+
+
+@pytest.mark.usefixtures("wrong_price")
+def test_with_a_price_that_is_none_nothing_is_started(in_memory_airflow: InMemoryAirflow, service: Service) -> None:
+    text = failure(in_memory_airflow.run_task(start(), max_tries=3))
+    assert text.startswith("ConfigurationError: [polars] vcpu_hour_price must be a number such as 0.05")
+    assert service.events == ["find"]
+
+
+@pytest.mark.usefixtures("wrong_price")
+def test_with_a_price_that_is_none_what_lives_is_adopted(in_memory_airflow: InMemoryAirflow, service: Service) -> None:
+    """The stop needs its handle."""
+    service.lives = True
+    assert succeeded(in_memory_airflow.run_task(start()))["compute_id"] == INSTANCE
+
+
+@pytest.mark.usefixtures("wrong_price")
+def test_a_price_that_is_none_keeps_nothing_from_its_stop(
+    in_memory_airflow: InMemoryAirflow, service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert "cost" not in succeeded(in_memory_airflow.run_task(stop()))
+    assert service.events == ["stop", "forget"]
+    assert "What computes have cost is not told: [polars] vcpu_hour_price must be a number" in caplog.text
+
+
+@pytest.mark.parametrize("value", [0, "soon", None, "{{ 0 }}", "{{ 1 / 0 }}", "{{ params.absent.name }}"])
+def test_a_time_limit_that_is_none_keeps_nothing_from_its_stop(
+    in_memory_airflow: InMemoryAirflow, service: Service, capsys: pytest.CaptureFixture[str], value: Any
+) -> None:
+    succeeded(in_memory_airflow.run_task(stop(stop_timeout=value)))
+    assert service.events == ["stop", "forget"]
+    assert "It counts as 600: no argument keeps a compute from its stop." in capsys.readouterr().out
+
+
+def test_a_page_that_cannot_be_shown_keeps_nothing_from_its_stop(
     in_memory_airflow: InMemoryAirflow, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("AIRFLOW__POLARS__VCPU_HOUR_PRICE", "cheap")
-    text = failure(in_memory_airflow.run_task(stop(retries=0), max_tries=3))
-    assert text.startswith("ConfigurationError: [polars] vcpu_hour_price must be a number such as 0.05")
-    assert service.events == []
+    def fail(context: object, url: str) -> None:
+        raise OSError("XCom is away")
+
+    monkeypatch.setattr("airflow_provider_polars.operators.stop_compute.push", fail)
+    service.page = "https://portal.example/compute/1"
+    outcome = in_memory_airflow.run_task(stop())
+    assert succeeded(outcome)["compute_id"] == INSTANCE
+    assert set(outcome.xcoms) == {"return_value"}
+    assert service.events == ["stop", "forget"]
 
 
 def test_where_nothing_was_started_there_is_nothing_to_stop(
@@ -340,4 +383,15 @@ def test_a_lifetime_that_is_known_comes_before_that_day(in_memory_airflow: InMem
     service.all = [Found(status=asked, handle=HANDLE, max_lifetime=1.0)]
     report = succeeded(in_memory_airflow.run_task(PolarsSweepComputeOperator(task_id="sweep", compute=CloudCompute())))
     assert report["stopped"][0]["why"] == "it lives for 2.0 hours, more than 1"
+    assert service.events == ["stop", "forget"]
+
+
+@pytest.mark.usefixtures("wrong_price")
+def test_a_price_that_is_none_keeps_nothing_from_being_swept(
+    in_memory_airflow: InMemoryAirflow, service: Service
+) -> None:
+    asked = dataclasses.replace(READY, requested=time.time() - 25 * 3600)
+    service.all = [Found(status=asked, handle=HANDLE)]
+    report = succeeded(in_memory_airflow.run_task(PolarsSweepComputeOperator(task_id="sweep", compute=CloudCompute())))
+    assert "cost_at_most" not in report["stopped"][0]
     assert service.events == ["stop", "forget"]

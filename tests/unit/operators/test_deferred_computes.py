@@ -89,12 +89,14 @@ def test_nothing_is_deferred_unless_that_is_asked_for(in_memory_airflow: InMemor
 
 
 @pytest.mark.parametrize("seconds", [-1, "soon", None, True])
-def test_a_patience_that_is_none_is_refused_before_anything_is_asked_for(
+def test_a_patience_that_is_none_is_refused_by_a_start_and_keeps_nothing_from_its_stop(
     in_memory_airflow: InMemoryAirflow, service: Service, seconds: Any
 ) -> None:
-    for task in (start(deferrable=True, defer_after=seconds), stop(deferrable=True, defer_after=seconds)):
-        assert "defer_after= must be a number of seconds" in failure(in_memory_airflow.run_task(task))
+    refused = failure(in_memory_airflow.run_task(start(deferrable=True, defer_after=seconds)))
+    assert "defer_after= must be a number of seconds" in refused
     assert service.events == []
+    succeeded(in_memory_airflow.run_task(stop(deferrable=True, defer_after=seconds)))
+    assert service.events == ["stop", "forget"]
 
 
 def test_tasks_of_a_group_defer_where_they_are_told_to(in_memory_airflow: InMemoryAirflow, service: Service) -> None:

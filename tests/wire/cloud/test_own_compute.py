@@ -48,6 +48,20 @@ def test_the_log_says_that_a_result_without_a_sink_may_go_with_it(
     assert ("return_value of this task has no sink" in capfd.readouterr().out) is not kept
 
 
+def test_a_price_that_is_none_keeps_it_from_its_start_and_not_from_its_stop(
+    cloud: CloudTasks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def edited_meanwhile() -> Any:
+        monkeypatch.setenv("AIRFLOW__POLARS__VCPU_HOUR_PRICE", "0,05")
+        return pl.LazyFrame({"a": [1]})
+
+    assert cloud.query(compute(), edited_meanwhile).state == "success"
+    assert cloud.plane.stopped == cloud.plane.started
+    monkeypatch.setenv("AIRFLOW__POLARS__VCPU_HOUR_PRICE", "0,05")
+    assert "vcpu_hour_price must be a number" in refused(cloud.query(compute(), task_id="other"))
+    assert len(cloud.plane.started) == 1
+
+
 def test_it_is_stopped_if_the_query_fails(cloud: CloudTasks) -> None:
     refused(cloud.query(compute(), lambda: pl.LazyFrame({"a": [1]}).select("b"), max_tries=1))
     cloud.wait_until_ended()

@@ -46,6 +46,19 @@ def test_a_second_stop_is_fine(cloud: CloudTasks) -> None:
     assert len(cloud.plane.recorder.calls(STOP_CALL)) == 1
 
 
+def test_a_limit_of_starts_that_is_none_keeps_nothing_from_its_stop(
+    cloud: CloudTasks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle = cloud.started()
+    monkeypatch.setenv("AIRFLOW__POLARS__MAX_VCPUS", "many")
+
+    assert cloud.stop(handle).state == "success"
+
+    assert cloud.plane.running == []
+    assert refused(cloud.start(run_id="second")).startswith("ConfigurationError: [polars] max_vcpus must be a whole")
+    assert len(cloud.plane.started) == 1
+
+
 def test_nothing_started_is_nothing_to_stop(cloud: CloudTasks) -> None:
     assert cloud.stop(None).state == "success"
     assert cloud.plane.recorder.calls() == []
