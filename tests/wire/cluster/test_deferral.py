@@ -184,6 +184,27 @@ def test_what_a_trigger_could_not_ask_about_the_worker_asks_again(deferring: Tas
     assert succeeded(resumed(deferring, function, deferred, event))["query_id"] == deferring.submitted[0]
 
 
+def test_a_query_that_no_trigger_can_wait_for_is_waited_for_on_the_worker_which_says_why(
+    deferring: Tasks, held: Deferred, gate: Gate, capfd: pytest.CaptureFixture[str]
+) -> None:
+    deferred, function = held
+    deferring.options |= {"defer_after": 0.0}
+    asked = len(deferring.cluster.recorder.calls("GetQueryResult"))
+
+    def open_once_it_waits() -> None:
+        calls = deferring.cluster.recorder.calls
+        wait_for(lambda: len(calls("GetQueryResult")) > asked or None, START_SECONDS, str)
+        gate.open()
+
+    opening = Meanwhile(open_once_it_waits)
+    event = {**idle_event(deferred), "status": "failed", "message": "no such file: ca.pem"}
+    outcome = resumed(deferring, function, deferred, event)
+    opening.join()
+
+    assert succeeded(outcome)["query_id"] == deferring.submitted[0]
+    assert "The wait without a worker has ended: no such file: ca.pem" in capfd.readouterr().out
+
+
 def test_a_task_defers_again_if_its_query_has_not_ended_after_all(deferring: Tasks, held: Deferred, gate: Gate) -> None:
     deferred, function = held
 
