@@ -42,7 +42,8 @@ class PolarsComputeGroup(TaskGroup):
 
     :param group_id: id of the group.
     :param compute: (templated) what the tasks run on.
-    :param conn_id: (templated) connection of the tasks that name none, and of start and stop.
+    :param conn_id: (templated) connection of start and stop, and of the tasks of the group that name none; before
+        that of the DAG's ``default_args``.
     :param pool: pool of the tasks of the group that name none.
     :param queue: queue of the tasks of the group that name none.
     :param start_kwargs: further arguments of :class:`PolarsStartComputeOperator`.
@@ -82,8 +83,9 @@ class PolarsComputeGroup(TaskGroup):
                 f"start_kwargs= and stop_kwargs= of the group {group_id!r} cannot have {', '.join(mine)}: the group "
                 "sets that itself."
             )
-        given = {name: value for name, value in (("pool", pool), ("queue", queue)) if value is not None}
-        kwargs["default_args"] = {**(kwargs.get("default_args") or {}), **given}
+        given = {"conn_id": conn_id, "pool": pool, "queue": queue}
+        known = {name: value for name, value in given.items() if value is not None}
+        kwargs["default_args"] = {**(kwargs.get("default_args") or {}), **known}
         refuse_duplicate(group_id, kwargs)
         super().__init__(group_id=group_id, **kwargs)
 
@@ -110,9 +112,8 @@ class PolarsComputeGroup(TaskGroup):
 
         prefix = "" if self.prefix_group_id else f"{self._group_id}_"
         common: dict[str, Any] = {**NOT_INHERITED, "task_group": self, "dag": self.dag}
-        conn = {"conn_id": self.conn_id} if self.conn_id is not None else {}
-        start = {"retries": START_RETRIES, **common, **conn, **self._start_kwargs}
-        stop = {"retries": RETRIES, **common, **conn, **self._stop_kwargs}
+        start = {"retries": START_RETRIES, **common, **self._start_kwargs}
+        stop = {"retries": RETRIES, **common, **self._stop_kwargs}
         try:
             self.start = PolarsStartComputeOperator(
                 task_id=f"{prefix}start_compute", compute=self.compute, trigger_rule="all_success", **start

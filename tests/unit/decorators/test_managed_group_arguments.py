@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from airflow.models.serialized_dag import SerializedDagModel
 from airflow.sdk import DAG, TaskGroup, TriggerRule
+from airflow.sdk.definitions.mappedoperator import MappedOperator
 from airflow.serialization.serialized_objects import DagSerialization
 
-from airflow_provider_polars import CloudCompute, ClusterCompute, LocalCompute, polars_compute
+from airflow_provider_polars import CloudCompute, ClusterCompute, LocalCompute, PolarsRemoteOperator, polars_compute
 from airflow_provider_polars.exceptions import ConfigurationError, PolarsProviderError, UnknownArgumentError
 from tests.unit.decorators.managed_groups import ADDED, LARGE, RUNNING, SMALL, edges, numbers, plain, query
 
@@ -212,6 +213,47 @@ def test_pool_queue_and_connection_are_those_of_the_group() -> None:
     }
     connections = [dag.get_task(f"etl.{name}_compute").conn_id for name in ("start", "stop")]
     assert connections == ["polars_eu", "polars_eu"]
+
+
+def connections_of(dag: DAG) -> dict[str, str | None]:
+    """Return the connection of each task that has one."""
+    tasks = [instance_of(task) if isinstance(task, MappedOperator) else task for task in dag.tasks]
+    return {task.task_id.removeprefix("etl."): task.conn_id for task in tasks if hasattr(task, "conn_id")}
+
+
+def instance_of(task: MappedOperator) -> Any:
+    """Return an instance of a mapped task, as a worker makes it."""
+    return task.unmap({"query_kwargs" if task.operator_class is PolarsRemoteOperator else "op_kwargs": {}})
+
+
+def test_the_connection_of_a_group_comes_before_that_of_the_dag_and_after_that_of_a_task() -> None:
+    given = {"conn_id": "polars_default"}
+    with DAG("group", schedule=None, default_args=given) as dag, polars_compute("etl", SMALL, conn_id="polars_us"):
+        query("only")
+        query("other", conn_id="own")
+        PolarsRemoteOperator(task_id="classic", query=numbers.function)
+        PolarsRemoteOperator(task_id="named", query=numbers.function, conn_id="own")
+        numbers.override(task_id="mapped").expand(start=[1, 2])
+        PolarsRemoteOperator.partial(task_id="each", query=numbers.function).expand(query_kwargs=[{}])
+        PolarsRemoteOperator.partial(task_id="mine", query=numbers.function, conn_id="own").expand(query_kwargs=[{}])
+    assert connections_of(dag) == {
+        **dict.fromkeys(("start_compute", "stop_compute", "only", "classic", "mapped", "each"), "polars_us"),
+        **dict.fromkeys(("other", "named", "mine"), "own"),
+    }
+
+
+def test_the_connection_of_a_group_is_that_of_groups_within_that_name_none() -> None:
+    with DAG("group", schedule=None) as dag, polars_compute("etl", SMALL, conn_id="polars_us"):
+        query("only")
+        with polars_compute("large", LARGE):
+            query("joined")
+        with TaskGroup("plain"), polars_compute("eu", LARGE, conn_id="polars_eu"):
+            query("joined")
+    found = connections_of(dag)
+    assert {name for name, conn_id in found.items() if conn_id == "polars_eu"} == {
+        f"plain.eu.{name}" for name in ("start_compute", "joined", "stop_compute")
+    }
+    assert {conn_id for name, conn_id in found.items() if not name.startswith("plain.eu.")} == {"polars_us"}
 
 
 def test_start_and_stop_take_arguments_of_their_own() -> None:
