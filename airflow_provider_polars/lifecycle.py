@@ -370,17 +370,19 @@ class Lifecycle:
         """
         living: Sequence[Run] = self._runs
         deadline = time.monotonic() + (0 if self._killed else CANCEL_SECONDS)
-        while living:
-            self.backend.cancel(living)
-            if not (living := self._living()):
-                break
-            if time.monotonic() >= deadline:
-                self.log.warning(
-                    "%s was told to end, which is not confirmed: look at %r", names(living), self.backend.compute
-                )
-                return False
-            self.backend.watch(living, WATCH_SECONDS)
-        return True
+        try:
+            while living:
+                self.backend.cancel(living)
+                if not (living := self._living()) or time.monotonic() >= deadline:
+                    break
+                self.backend.watch(living, WATCH_SECONDS)
+        except PolarsProviderError as error:
+            self.log.warning("%s", error)
+        if living:
+            self.log.warning(
+                "%s was told to end, which is not confirmed: look at %r", names(living), self.backend.compute
+            )
+        return not living
 
     def _was_killed(self) -> QueryCancelledError:
         became = "was cancelled" if self.cancel_on_kill else "runs on, as cancel_on_kill=False says"

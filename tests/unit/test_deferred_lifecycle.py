@@ -11,7 +11,10 @@ import pytest
 from airflow_provider_polars import lifecycle
 from airflow_provider_polars.backends.base import Run, RunState, RunStatus
 from airflow_provider_polars.exceptions import (
+    ClusterAccessError,
     ClusterUnreachableError,
+    CredentialsError,
+    PolarsProviderError,
     QueryCancelledError,
     QueryFailedError,
     QueryTimeoutError,
@@ -164,6 +167,25 @@ def test_queries_that_no_try_will_take_over_are_cancelled_when_the_waiting_ends(
         tries.new(**options).resume(runs, timeout=None, trouble=AWAY)
 
     assert "cancel q1" in tries.cluster.events
+
+
+@pytest.mark.parametrize("kind", [ClusterAccessError, CredentialsError])
+def test_credentials_that_are_refused_confirm_no_cancel_and_hide_no_error(
+    tries: Tries, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, kind: type[PolarsProviderError]
+) -> None:
+    def refuse(*_: object) -> None:
+        raise kind("the token is refused here too")
+
+    first = kind("the token is refused")
+    runs = let_go(tries)
+    tries.cluster.statuses["q1"] = [first]
+    monkeypatch.setattr(ScriptedBackend, "watch", refuse)
+
+    with pytest.raises(kind) as caught:
+        tries.new().resume(runs, timeout=None)
+
+    assert caught.value is first
+    assert "query q1 was told to end, which is not confirmed: look at LocalCompute()" in caplog.messages
 
 
 # ---- durable= and cancel_on_kill=
