@@ -16,6 +16,7 @@ from typing import Any
 from airflow.sdk import TaskGroup, TriggerRule
 from airflow.sdk.definitions._internal.contextmanager import DagContext, TaskGroupContext
 from airflow.sdk.definitions.mappedoperator import MappedOperator
+from airflow.sdk.definitions.xcom_arg import PlainXComArg
 
 from airflow_provider_polars.exceptions import ConfigurationError
 from airflow_provider_polars.operators.base import enclosing_compute_group
@@ -25,16 +26,11 @@ from airflow_provider_polars.operators.remote import PolarsRemoteOperator
 def users_of(group: Any) -> list[Any]:
     """Return the tasks that need the compute of a group: all that are in it, and have no compute of their own.
 
-    Those of a group within that has a compute of its own are not among them. A task that is not one of ours may use
-    the compute in its own way, and counts.
+    Those of a group within that has a compute of its own are not among them, unless they name what the start of this
+    one returns. A task that is not one of ours may use the compute in its own way, and counts.
     """
-    return [
-        task
-        for task in group
-        if enclosing_compute_group(task).group_id == group.group_id
-        and task.task_id not in {each.task_id for each in (group.start, group.done, group.stop)}
-        and not _has_own_compute(task)
-    ]
+    ours = {each.task_id for each in (group.start, group.done, group.stop)}
+    return [task for task in group if task.task_id not in ours and _uses_compute_of(group, task)]
 
 
 def wire(group: Any, users: Sequence[Any]) -> None:
@@ -88,15 +84,22 @@ def refuse_duplicate(group_id: str, kwargs: Mapping[str, Any]) -> None:
         )
 
 
-def _has_own_compute(task: Any) -> bool:
+def _uses_compute_of(group: Any, task: Any) -> bool:
+    compute = _own_compute(task)
+    if compute is None:
+        return bool(enclosing_compute_group(task).group_id == group.group_id)
+    return isinstance(compute, PlainXComArg) and compute.operator.task_id == group.start.task_id
+
+
+def _own_compute(task: Any) -> Any:
+    """Return what a task of ours names as its compute, None if it names none."""
     if isinstance(task, PolarsRemoteOperator):
-        return task.compute is not None
+        return task.compute
     if isinstance(task, MappedOperator) and issubclass(task.operator_class, PolarsRemoteOperator):
         expanded = task.expand_input.value
-        return task.partial_kwargs.get("compute") is not None or (
-            isinstance(expanded, Mapping) and "compute" in expanded
-        )
-    return False
+        given = {**task.partial_kwargs, **(expanded if isinstance(expanded, Mapping) else {})}
+        return given.get("compute")
+    return None
 
 
 def _reaches(task: Any, ids: Collection[str], direction: str, dag: Any) -> bool:

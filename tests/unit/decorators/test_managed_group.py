@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 from airflow.sdk import DAG, TaskGroup, TriggerRule, task_group
 
@@ -141,6 +142,21 @@ def test_a_task_with_a_compute_of_its_own_has_no_edge_to_start_and_stop() -> Non
         PolarsRemoteOperator.partial(task_id="each", query=numbers.function).expand(compute=[LARGE, SMALL])
     assert edges(dag) == {"etl.start_compute >> etl.user", "etl.user >> etl.tasks_done"}
     assert parts(group)[0].users == ("etl.user",)
+
+
+def test_a_task_that_names_what_the_start_returns_is_a_user() -> None:
+    """The stop waits for it too."""
+    with DAG("named", schedule=None) as dag, polars_compute("etl", SMALL) as group:
+        handle: Any = parts(group)[0].output
+        query("decorated", compute=handle)
+        PolarsRemoteOperator.partial(task_id="each", query=numbers.function, compute=handle).expand(labels=["a", "b"])
+        with polars_compute("large", LARGE) as inner:
+            query("joined")
+            query("small", compute=handle)
+    assert parts(group)[0].users == ("etl.decorated", "etl.each", "etl.large.small")
+    assert parts(inner)[0].users == ("etl.large.joined",)
+    assert before(dag, "etl.tasks_done") == {"etl.start_compute", *parts(group)[0].users}
+    assert after(dag, "etl.start_compute") == {*parts(group)[0].users, "etl.tasks_done", "etl.stop_compute"}
 
 
 def test_a_later_task_may_have_a_trigger_rule() -> None:
