@@ -13,9 +13,9 @@ import functools
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from http import HTTPStatus
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 from airflow_provider_polars.backends.cloud_marks import MarkedInstances, is_live
 from airflow_provider_polars.backends.cloud_orders import (
@@ -65,7 +65,6 @@ _STATES = {
     wire.STOPPED: ComputeState.STOPPED,
     wire.FAILED: ComputeState.FAILED,
 }
-T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 
@@ -200,27 +199,26 @@ class CloudManager(ComputeManager[CloudCompute]):
         self.plane.close()
 
     def _end_quickly(self, owner: Owner, handle: CloudCompute | None, workspace: Workspace) -> None:
-        """Ask for the end of what an owner has started; the mark stays where nothing is known of that yet."""
+        """Ask for the end of what an owner has started; the mark stays unless that is sure of all there is."""
         instances = Instances(self.plane.another(), workspace)
         known = str(handle.compute_id) if handle is not None else None
-        with contextlib.closing(instances.plane):
+        ended = set()
+
+        def end(instance_id: str) -> None:
+            with _logged(owner):
+                MarkedInstances(instances).end(instance_id, GIVE_UP_SECONDS)
+                ended.add(instance_id)
+
+        with contextlib.closing(instances.plane), _logged(owner):
             if known:
-                self._try(owner, lambda: instances.stop(known, GIVE_UP_SECONDS))
-            manifest = self._try(owner, lambda: instances.manifest(owner.mark))
+                end(known)
+            manifest = instances.manifest(owner.mark)
             if manifest is None or Owner.of(manifest.env_vars) != owner:
                 return
             if manifest.live and manifest.live != known:
-                self._try(owner, lambda: instances.stop(str(manifest.live), GIVE_UP_SECONDS))
-            if manifest.live or known:
-                self._try(owner, lambda: instances.unregister(owner.mark, GIVE_UP_SECONDS))
-
-    @staticmethod
-    def _try(owner: Owner, call: Callable[[], T]) -> T | None:
-        try:
-            return call()
-        except (PolarsProviderError, Refusal) as error:
-            _log.warning("The instance %s could not be stopped: %s", owner.mark, error)
-            return None
+                end(manifest.live)
+            if ended and ended == {known, manifest.live} - {None}:
+                instances.unregister(owner.mark, GIVE_UP_SECONDS)
 
     def _order(self, owner: Owner, limit: int | None) -> tuple[CloudCompute, dict[str, Any]]:
         """Return what is started in full, and the body that registers it."""
@@ -291,9 +289,11 @@ class CloudManager(ComputeManager[CloudCompute]):
             raise ComputeStartError("The task was killed; no instance is started any more.")
 
     def _only(self, instance: Instance, owner: Owner) -> Instance:
-        """Return the instance that the manifest names, this one where it names none, and stop others of its mark."""
-        manifest = self.instances.manifest(owner.mark)
-        kept = manifest.live if manifest is not None and manifest.live else instance.id
+        """Return the instance that the manifest names, this one where that does not live, and stop others of it."""
+        manifest, kept = self.instances.manifest(owner.mark), instance.id
+        if manifest is not None and manifest.live not in (None, kept):
+            named = self.instances.get(str(manifest.live))
+            kept = named.id if named is not None and is_live(named) else kept
         self.marked.end_others(kept, owner.mark, kept)
         if kept != instance.id:
             self.marked.end(instance.id)
@@ -363,6 +363,15 @@ def _check_size(vcpus: int, limit: int | None) -> None:
             f"CloudCompute() asks for {vcpus} vCPUs, all nodes together, and [polars] max_vcpus allows {limit}. Ask "
             "for less, or have the limit raised."
         )
+
+
+@contextlib.contextmanager
+def _logged(owner: Owner) -> Iterator[None]:
+    """Log an error of Polars Cloud, and go on after the block."""
+    try:
+        yield
+    except (PolarsProviderError, Refusal) as error:
+        _log.warning("The instance %s could not be stopped: %s", owner.mark, error)
 
 
 def _lifetime(manifest: Manifest | None) -> float | None:

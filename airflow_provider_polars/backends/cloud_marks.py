@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from airflow_provider_polars.clients import instances as wire
-from airflow_provider_polars.clients.control_plane import Refusal
+from airflow_provider_polars.clients.control_plane import CALL_SECONDS, Refusal
 from airflow_provider_polars.clients.instances import Instance, Instances, Manifest
 from airflow_provider_polars.compute.cloud import CloudCompute
 from airflow_provider_polars.exceptions import ComputeNameTakenError, ConfigurationError
@@ -64,10 +64,10 @@ class MarkedInstances:
             _log.warning("Whether there is another instance %s is not known: %s", mark, refusal)
             return []
 
-    def end(self, instance_id: str) -> None:
+    def end(self, instance_id: str, seconds: float = CALL_SECONDS) -> None:
         """Ask for the end of an instance; one that has ended is fine."""
         try:
-            self.calls.stop(instance_id)
+            self.calls.stop(instance_id, seconds)
         except Refusal as refusal:
             now = self.calls.get(instance_id)
             if now is not None and is_live(now):

@@ -26,7 +26,7 @@ class Instance:
     :param status: ``Starting``, ``Idle``, ``Running``, ``Stopping``, ``Stopped``, ``Failed``, or a word of the future.
     :param requested: when it was asked for, in epoch seconds.
     :param ended: when it ended, in epoch seconds, None while it has not.
-    :param vcpus: as the service says, None if it does not.
+    :param vcpus: as the service says, else those that were asked for, of all nodes together; None if neither is known.
     :param end: why it ended, as words; "" while it has not.
     """
 
@@ -55,7 +55,7 @@ class Instance:
             polars_version=str(model["polars_version"]),
             requested=_epoch(model.get("request_time")),
             ended=_epoch(termination.get("termination_time")),
-            vcpus=model.get("vcpus") or model.get("req_cpu_cores"),
+            vcpus=model.get("vcpus") or _requested(model.get("req_cpu_cores"), model.get("cluster_size")),
             end=end,
         )
 
@@ -140,6 +140,10 @@ class Instances:
         except Refusal as refusal:
             if refusal.status != HTTPStatus.NOT_FOUND:
                 raise
+
+
+def _requested(cpus: int | None, nodes: int | None) -> int | None:
+    return cpus * nodes if cpus and nodes else None
 
 
 def _epoch(value: Any) -> float | None:

@@ -158,6 +158,16 @@ def test_of_two_starts_that_meet_the_one_that_the_manifest_names_is_kept(cloud: 
     assert changes(api) == [REGISTER, START, stop_of(INSTANCE)]
 
 
+@pytest.mark.parametrize("named", [instance(OTHER, "Stopped"), ABSENT], ids=["ended", "unknown"])
+def test_an_instance_that_has_ended_is_not_kept_although_the_manifest_names_it(cloud: Cloud, named: Reply) -> None:
+    api, manager = cloud()
+    api.replies |= {FIND: [manifest(OTHER)], UNREGISTER: [DONE], REGISTER: [DONE], START: [instance()]}
+    api.reply(f"{PATH}/compute", answer(200, {"result": []}))
+    api.reply(f"{PATH}/compute/{OTHER}", named)
+    assert manager.start(OWNER).compute_id == INSTANCE
+    assert [call for call in changes(api) if "/stop" in call] == []
+
+
 def test_a_second_instance_of_the_mark_is_stopped(cloud: Cloud) -> None:
     api, manager = cloud()
     rows = [model(INSTANCE), model(OTHER), {**model(OTHER), "id": WORKSPACE, "name": "somebody else's"}]
@@ -258,6 +268,21 @@ def test_the_mark_of_another_deployment_is_told(cloud: Cloud, mark: str) -> None
     )
 
 
+@pytest.mark.parametrize(
+    ("told", "vcpus"),
+    [
+        ({"vcpus": 8, "req_cpu_cores": 4, "cluster_size": 3}, 8),
+        ({"req_cpu_cores": 4, "cluster_size": 3}, 12),
+        ({"req_cpu_cores": 4}, None),
+        ({"cluster_size": 3}, None),
+    ],
+)
+def test_vcpus_are_those_of_all_nodes_or_not_known(cloud: Cloud, told: dict[str, int], vcpus: int | None) -> None:
+    api, manager = cloud()
+    api.reply(f"{PATH}/compute/{INSTANCE}", answer(200, model(INSTANCE) | told))
+    assert manager.status(CloudCompute(compute_id=INSTANCE)).vcpus == vcpus
+
+
 # ---- what is given up
 
 
@@ -290,6 +315,29 @@ def test_an_instance_of_the_manifest_and_another_of_the_handle_are_both_stopped(
     calls = given_up(api, manager, HANDLE)
     assert sorted(calls[:2]) == sorted([stop_of(INSTANCE), stop_of(OTHER)])
     assert calls[2:] == [UNREGISTER]
+
+
+@pytest.mark.parametrize(("status", "calls"), [("Idle", []), ("Stopped", [UNREGISTER])])
+@pytest.mark.parametrize("handle", [None, HANDLE], ids=["by the manifest", "by both"])
+def test_the_manifest_stays_if_the_stop_is_refused_and_the_instance_lives(
+    cloud: Cloud, handle: CloudCompute | None, status: str, calls: list[str]
+) -> None:
+    """It is what a next try finds the instance by."""
+    api, manager = cloud()
+    api.replies |= {FIND: [manifest(INSTANCE)], UNREGISTER: [DONE]}
+    api.reply(f"{PATH}/compute/{INSTANCE}", instance(status=status))
+    api.replies[stop_of(INSTANCE)] = [answer(409, {"message": "not now"})]
+    assert manager.instances.workspace.id == WORKSPACE
+    manager.give_up(OWNER, handle)
+    assert changes(api) == [stop_of(INSTANCE), *calls]
+
+
+def test_the_manifest_stays_if_one_of_two_instances_cannot_be_stopped(cloud: Cloud) -> None:
+    api, manager = cloud()
+    api.replies |= {FIND: [manifest(OTHER)], stop_of(INSTANCE): [answer(503, "")], stop_of(OTHER): [DONE]}
+    assert manager.instances.workspace.id == WORKSPACE
+    manager.give_up(OWNER, HANDLE)
+    assert set(changes(api)) == {stop_of(INSTANCE), stop_of(OTHER)}
 
 
 def test_a_manifest_without_an_instance_stays_for_whoever_looks_next(cloud: Cloud) -> None:
