@@ -59,12 +59,20 @@ class KeptRuns:
     :param runs: its queries; none if it was lost while it submitted.
     :param noted_at: when it was about to submit, in epoch seconds; None once a query was kept.
     :param results: of every output, once it had them. Airflow may not have heard of it.
+    :param place: which compute they are on, as its backend tells; "" where nobody has kept that.
+    :param ended: whether that try has seen the end of all of them.
     """
 
     owner: Try | None
     runs: Sequence[Run]
     noted_at: float | None = None
     results: Mapping[str, ResultRef] | None = None
+    place: str = ""
+    ended: bool = False
+
+    def is_elsewhere(self, place: str) -> bool:
+        """Return whether another compute has the queries than the one at ``place``, which cannot tell of them."""
+        return bool(self.place) and self.place != place
 
     @classmethod
     def load(cls, store: RunStore) -> KeptRuns | None:
@@ -78,12 +86,14 @@ class KeptRuns:
             runs=[Run.from_dict(run) for run in kept.get("runs", [])],
             noted_at=kept.get("noted_at"),
             results={name: ResultRef(result) for name, result in results.items()} if results else None,
+            place=kept.get("place", ""),
+            ended=kept.get("ended", False),
         )
 
     @classmethod
-    def note(cls, store: RunStore, owner: Try | None) -> None:
+    def note(cls, store: RunStore, owner: Try | None, place: str) -> None:
         """Keep that a try is about to submit."""
-        cls(owner, [], time.time()).save(store)
+        cls(owner, [], time.time(), place=place).save(store)
 
     def save(self, store: RunStore) -> None:
         """Keep it."""
@@ -92,6 +102,8 @@ class KeptRuns:
             "runs": [run.to_dict() for run in self.runs],
             "noted_at": self.noted_at,
             "results": self.results and {name: dict(result) for name, result in self.results.items()},
+            "place": self.place or None,
+            "ended": self.ended or None,
         }
         store.set(STORE_KEY, {name: part for name, part in value.items() if part is not None})
 

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
+from airflow_provider_polars import query_failures
 from airflow_provider_polars.backends.base import Backend, Run, RunState, RunStatus, Submission
 from airflow_provider_polars.exceptions import (
     ClusterAccessError,
     ClusterUnreachableError,
     PolarsProviderError,
     QueryCancelledError,
-    QueryFailedError,
-    QueryTimeoutError,
 )
 from airflow_provider_polars.hooks.metrics import Metrics
 from airflow_provider_polars.kept_runs import STORE_KEY, KeptRuns, RunStore, Try
 from airflow_provider_polars.query.result import ResultRef
-from airflow_provider_polars.query_failures import names, raise_failures
+from airflow_provider_polars.query_failures import names
 
 T = TypeVar("T")
 WATCH_SECONDS = 1.0
@@ -97,8 +97,8 @@ class Lifecycle:
         :raises QueryFailedError: if any failed, after all have ended, naming each.
         :raises QueryTimeoutError: if they have not all ended within ``options.timeout`` of their submission.
         :raises QueryCancelledError: if the task was killed.
-        :raises ClusterUnreachableError: if the compute cannot be asked any more. The queries are left alone then: the
-            next try adopts them.
+        :raises ClusterUnreachableError: if the compute cannot be asked any more. The queries are left alone then if a
+            next try can adopt them, and else cancelled.
         """
         return self._completed(lambda: self._begin(submission), submission.options.timeout, patience)
 
@@ -156,6 +156,7 @@ class Lifecycle:
             adopted_later = nobodys_fault and self._is_adopted_later()
             if (self._killed and self.cancel_on_kill) or not (self._killed or adopted_later):
                 self._cancel()
+            self._keep_end()
             if self._killed and not isinstance(error, QueryCancelledError):
                 raise self._was_killed() from error
             raise
@@ -182,7 +183,7 @@ class Lifecycle:
                 return dict(self._results)
             if not self._wait(timeout, patience):
                 return None
-            raise_failures([(run, self._poll(run)) for run in self._runs], self.backend)
+            query_failures.raise_failures([(run, self._poll(run)) for run in self._runs], self.backend)
             results = {run.output: self.backend.result(run) for run in self._runs}
             self._check_ours(results)
             return results
@@ -195,27 +196,35 @@ class Lifecycle:
     def _keep_results(self, results: Mapping[str, ResultRef]) -> None:
         """Keep them for a next try: this one may be lost before Airflow hears that it has ended well."""
         if self.durable and all(run.adoptable for run in self._runs):
-            KeptRuns(self.attempt, self._runs, results=results).save(self.store)
+            self._save(results=results)
         else:
             self.store.delete(STORE_KEY)
+
+    def _keep_end(self) -> None:
+        """Keep that no query runs on: a next try on another compute could not ask."""
+        if self.backend.place and self._kept and self._runs and all(self.state(run).is_terminal for run in self._runs):
+            with contextlib.suppress(Exception):  # another error is on its way
+                self._save(ended=True)
+
+    def _save(self, **known: Any) -> None:
+        KeptRuns(self._owner, self._runs, place=self.backend.place, **known).save(self.store)
 
     def _submit(self, submission: Submission) -> None:
         """Submit, and leave a note before: a process that is lost between a submission and its Run leaves just that."""
         if self.backend.outlives_task:
-            KeptRuns.note(self.store, self._owner)
+            KeptRuns.note(self.store, self._owner, self.backend.place)
         try:
             self.backend.submit(submission, self._keep)
-        except ClusterUnreachableError:
-            raise
-        except Exception:
-            if self.backend.outlives_task and not self._runs:
+        except Exception as error:
+            is_refused = isinstance(error, PolarsProviderError) and error.permanent
+            if self.backend.outlives_task and not self._runs and (is_refused or not self.backend.handed_over):
                 self.store.delete(STORE_KEY)
             raise
 
     def _keep(self, run: Run) -> None:
         self._runs.append(run)
         self._kept = False
-        KeptRuns(self._owner, self._runs).save(self.store)
+        self._save()
         self._kept = True
         self.metrics.count("query.submitted")
         self.announce(run)
@@ -246,6 +255,10 @@ class Lifecycle:
         kept = KeptRuns.load(self.store)
         if kept is None:
             return False
+        if kept.results is None and kept.is_elsewhere(self.backend.place):
+            if not kept.ended:
+                self.log.warning("%s", query_failures.left_elsewhere(kept.runs, kept.place))
+            return False
         if not kept.runs and self.backend.outlives_task:
             return self._find(submission, kept)
         wanted = {output.name for output in submission.outputs}
@@ -263,11 +276,7 @@ class Lifecycle:
         confirmed, earlier = self._cancel(), self._runs
         self._runs = []
         if not confirmed:
-            raise QueryFailedError(
-                f"{names(earlier)} of an earlier try was told to end, which is not confirmed: nothing was "
-                "submitted, or two queries would write one result. Try again, or end it at "
-                f"{self.backend.compute!r} by hand."
-            )
+            raise query_failures.not_confirmed(earlier, self.backend.compute)
         return False
 
     def _take_results(self, kept: KeptRuns, wanted: Collection[str]) -> bool:
@@ -298,15 +307,10 @@ class Lifecycle:
                 return False
             self.log.info("Found %s, which an earlier try has submitted and could not keep", names(found))
             self._runs = found
-            KeptRuns(self._owner, found).save(self.store)
+            self._save()
             self._tell_reattached()
             return True
-        self.log.warning(
-            "An earlier try ended while it submitted, and what became of that is not known: %s may still run on %r. "
-            "This try submits anew.",
-            f"one of {names(found)}" if found else "a query of it",
-            self.backend.compute,
-        )
+        self.log.warning("%s", query_failures.lost_in_submission(found, self.backend.compute))
         return False
 
     def must_end(self, timeout: float | None) -> tuple[float, str]:
@@ -333,10 +337,7 @@ class Lifecycle:
                 raise QueryCancelledError("The supervisor of the task is gone: nobody would hear of a result.")
             left = deadline - time.time()
             if left <= 0 and (late := self._living()):
-                raise QueryTimeoutError(
-                    f"{names(late)} did not end within {limit} and was cancelled. Raise that, or make the query "
-                    "smaller."
-                )
+                raise query_failures.too_late(late, limit)
             if (patient := patient_until - time.monotonic()) <= 0:
                 return False
             if time.monotonic() >= talks_at:
@@ -352,10 +353,8 @@ class Lifecycle:
         for run in self._runs:
             if not self.backend.is_ours(run, results[run.output]):
                 self.store.delete(STORE_KEY)
-                raise QueryFailedError(
-                    f"{names([run])} was taken for one that an earlier try had submitted, and has written to "
-                    f"{', '.join(results[run.output].locations[:1])}: it is another's. Try again, which submits anew."
-                )
+                self._kept = False
+                raise query_failures.not_ours(run, results[run.output])
 
     def _tell_progress(self) -> None:
         for run in self._living():

@@ -6,7 +6,13 @@ from collections.abc import Sequence
 
 from airflow_provider_polars.backends.base import Backend, Run, RunState, RunStatus
 from airflow_provider_polars.compute.base import Compute
-from airflow_provider_polars.exceptions import PolarsProviderError, QueryCancelledError, QueryFailedError
+from airflow_provider_polars.exceptions import (
+    PolarsProviderError,
+    QueryCancelledError,
+    QueryFailedError,
+    QueryTimeoutError,
+)
+from airflow_provider_polars.query.result import ResultRef
 
 
 def raise_failures(statuses: Sequence[tuple[Run, RunStatus]], backend: Backend[Compute]) -> None:
@@ -34,6 +40,45 @@ def raise_failures(statuses: Sequence[tuple[Run, RunStatus]], backend: Backend[C
     raise kind(
         f"{len(failed)} of {len(statuses)} outputs failed. {reasons}. Without error: {ended}; {backend.after_failure}."
     ) from first
+
+
+def too_late(runs: Sequence[Run], limit: str) -> QueryTimeoutError:
+    """Return what to raise for queries that were cancelled at a limit, named as words."""
+    return QueryTimeoutError(
+        f"{names(runs)} did not end within {limit} and was cancelled. Raise that, or make the query smaller."
+    )
+
+
+def not_confirmed(runs: Sequence[Run], compute: Compute) -> QueryFailedError:
+    """Return what to raise where queries of an earlier try may run on."""
+    return QueryFailedError(
+        f"{names(runs)} of an earlier try was told to end, which is not confirmed: nothing was submitted, or two "
+        f"queries would write one result. Try again, or end it at {compute!r} by hand."
+    )
+
+
+def not_ours(run: Run, result: ResultRef) -> QueryFailedError:
+    """Return what to raise for a query that was adopted and has written elsewhere."""
+    return QueryFailedError(
+        f"{names([run])} was taken for one that an earlier try had submitted, and has written to "
+        f"{', '.join(result.locations[:1])}: it is another's. Try again, which submits anew."
+    )
+
+
+def left_elsewhere(runs: Sequence[Run], place: str) -> str:
+    """Return what to say of queries of an earlier try on another compute; none for those that it could not keep."""
+    return (
+        f"{names(runs) if runs else 'A query'} of an earlier try may still run on {place}: this try runs elsewhere, "
+        "where nobody can tell, and submits anew."
+    )
+
+
+def lost_in_submission(found: Sequence[Run], compute: Compute) -> str:
+    """Return what to say of an earlier try that was lost while it submitted, and of what may be its query."""
+    return (
+        "An earlier try ended while it submitted, and what became of that is not known: "
+        f"{f'one of {names(found)}' if found else 'a query of it'} may still run on {compute!r}. This try submits anew."
+    )
 
 
 def names(runs: Sequence[Run]) -> str:

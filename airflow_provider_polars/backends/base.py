@@ -179,6 +179,18 @@ class Backend(abc.ABC, Generic[C]):
         """Return whether a query that :meth:`unkept` has found was the right one, now that it has succeeded."""
         return True
 
+    @property
+    def handed_over(self) -> bool:
+        """Whether a plan has left for the compute: a query may run then, whatever error :meth:`submit` raises."""
+        return False
+
+    @property
+    def place(self) -> str:
+        """Which compute this is of all that may be asked about a Run, without secrets; "" where Runs do not outlive
+        their process.
+        """
+        return ""
+
     def where(self, run: Run | None = None) -> str:
         """Return what a Run, or any, runs on as people call it, with what is known of it by now; nothing is asked."""
         return repr(self.compute)

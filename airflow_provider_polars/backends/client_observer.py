@@ -27,7 +27,12 @@ _used_uri: contextvars.ContextVar[str] = contextvars.ContextVar("used_uri", defa
 
 
 class Observer(Waiting, Protocol):
-    """Is told of submissions."""
+    """Is told of submissions.
+
+    :ivar handed_over: set once the client has a plan to submit.
+    """
+
+    handed_over: bool
 
     def before(self) -> None:
         """Raise what speaks against any further submission."""
@@ -133,7 +138,9 @@ def _submissions(
                 f"{max_plan_bytes / 1e6:g} of its compute. Rows of frames in memory are part of the plan: write "
                 "them to a file or an object store and scan them there."
             )
-        observer.planned(prepared[0])
+        if not thread.planned_only:
+            observer.planned(prepared[0])
+            observer.handed_over = True
         return prepared
 
     def direct_query(query_id: Any, scheduler: Any, on: Any) -> Any:

@@ -35,6 +35,10 @@ class ClusterBackend(RemoteBackend[ClusterCompute]):
         self.access = access
         self._versions = ""
 
+    @property
+    def place(self) -> str:
+        return f"{self.compute.kind} {self.access.uri}"
+
     def target(self) -> Target:
         @contextlib.contextmanager
         def context(client: PolarsClient) -> Any:

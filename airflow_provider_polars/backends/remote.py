@@ -62,6 +62,15 @@ class RemoteBackend(Backend[R]):
         self._interrupted = threading.Event()
         self._work: ClusterSubmission | None = None
 
+    @property
+    def handed_over(self) -> bool:
+        return self._work is not None and self._work.handed_over
+
+    @property
+    def place(self) -> str:
+        known = self.compute.to_dict()
+        return " ".join(known[name] for name in ("kind", "compute_id") if known.get(name))
+
     @abc.abstractmethod
     def target(self) -> Target:
         """Return where queries go to."""

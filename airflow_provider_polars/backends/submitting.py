@@ -87,6 +87,7 @@ class ClusterSubmission:
         self.target = target
         self.submission = submission
         self.returned: Any = None
+        self.handed_over = False
         self.elsewhere: dict[str, ClusterAccess] = {}
         self._secrets = PlanSecrets(compute, target.access)
         self._keep = keep

@@ -8,6 +8,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+# Its first import sets logging up, which within a test would take the lines from caplog.
+import airflow.sdk.observability.stats  # noqa: F401
+
 from airflow_provider_polars.backends.base import Backend, Run, RunState, RunStatus, Submission
 from airflow_provider_polars.compute.local import LocalCompute
 from airflow_provider_polars.kept_runs import Try
@@ -30,6 +33,8 @@ class Cluster:
 
     :ivar obeys: whether a query that is cancelled ends at once.
     :ivar adoptable: whether a later try may take over what is submitted now.
+    :ivar handed_over: whether a submission that fails may have been heard.
+    :ivar place: which compute it is.
     """
 
     def __init__(self) -> None:
@@ -40,6 +45,8 @@ class Cluster:
         self.watching = threading.Event()
         self.obeys = True
         self.adoptable = True
+        self.handed_over = False
+        self.place = ""
 
     def status_of(self, query_id: str) -> RunStatus:
         """Return the next status of the script, or raise it if it is an error; the last one stays."""
@@ -72,6 +79,14 @@ class ScriptedBackend(Backend[LocalCompute]):
                 adoptable=self.cluster.adoptable,
             )
             keep(run)
+
+    @property
+    def handed_over(self) -> bool:
+        return self.cluster.handed_over
+
+    @property
+    def place(self) -> str:
+        return self.cluster.place
 
     def poll(self, run: Run) -> RunStatus:
         return self.cluster.status_of(run.query_id)

@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from airflow_provider_polars.backends.base import Run
-from airflow_provider_polars.exceptions import ClusterUnreachableError, QueryDefinitionError
+from airflow_provider_polars.exceptions import ClusterUnreachableError, QueryDefinitionError, QueryFailedError
 from airflow_provider_polars.kept_runs import STORE_KEY
 from airflow_provider_polars.lifecycle import Lifecycle
 from tests.unit.scripted_backend import SUCCEEDED, ScriptedBackend, Tries, one
@@ -53,14 +53,20 @@ def test_a_try_that_is_lost_while_it_submits_leaves_a_note_for_the_next_one(
 
 
 @pytest.mark.parametrize(
-    ("error", "left"),
-    [(QueryDefinitionError("no such column"), False), (ClusterUnreachableError("no answer to the submission"), True)],
-    ids=["refused", "no answer"],
+    ("error", "handed_over", "left"),
+    [
+        (QueryDefinitionError("no such column"), True, False),
+        (ClusterUnreachableError("no answer to the submission"), True, True),
+        (QueryFailedError("INTERNAL"), True, True),
+        (ClusterUnreachableError("nothing answers at the address"), False, False),
+    ],
+    ids=["refused", "no answer", "unclear", "not sent"],
 )
-def test_a_submission_that_was_refused_leaves_no_note_and_one_without_an_answer_does(
-    tries: Tries, outliving: None, error: Exception, left: bool
+def test_a_submission_of_which_nobody_knows_whether_it_was_heard_leaves_a_note_and_no_other(
+    tries: Tries, outliving: None, error: Exception, handed_over: bool, left: bool
 ) -> None:
     tries.cluster.submit_errors["return_value"] = error
+    tries.cluster.handed_over = handed_over
 
     with pytest.raises(type(error)):
         tries.new().execute(one())

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from airflow_provider_polars import ClusterCompute
 from tests.unit.outcomes import failure, succeeded
 from tests.wire.cluster.own import Tasks, frame, when_kept
+from tests.wire.peers import refusing_port
 
 if TYPE_CHECKING:
     from tests.wire.gates import Gate
@@ -31,6 +33,27 @@ def test_the_next_try_submits_anew_what_nobody_knows_the_id_of(tasks: Tasks) -> 
 
     assert len(tasks.submitted) == 2
     assert result["query_id"] == tasks.submitted[-1]
+
+
+@pytest.mark.parametrize("status", ["INTERNAL", "CANCELLED", "UNKNOWN", "UNAVAILABLE"])
+def test_the_next_try_warns_of_a_query_that_may_have_been_taken_all_the_same(
+    tasks: Tasks, status: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    tasks.cluster.faults.add("SubmitQuery", "answer", status=status)
+    failure(tasks.run(frame))
+
+    succeeded(tasks.run(frame, try_number=2))
+
+    assert "a query of it may still run on" in capfd.readouterr().out
+
+
+def test_the_next_try_warns_of_nothing_where_nothing_was_sent(tasks: Tasks, capfd: pytest.CaptureFixture[str]) -> None:
+    with refusing_port() as port:
+        failure(tasks.run(frame, compute=ClusterCompute(uri=f"http://127.0.0.1:{port}")))
+
+    succeeded(tasks.run(frame, try_number=2))
+
+    assert "may still run" not in capfd.readouterr().out
 
 
 def test_results_whose_answers_are_lost_are_asked_for_again(tasks: Tasks) -> None:
