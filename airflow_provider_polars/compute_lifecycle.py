@@ -23,7 +23,11 @@ SAY_AGAIN_SECONDS = 30.0
 """After which a compute that has not begun to stop is told once more."""
 
 UNDO_SECONDS = 20.0
-"""For stopping what a failed start leaves behind; longer outages are left to the next try, or to the idle timeout."""
+"""For finding, and for stopping, what a failed start leaves behind; what takes longer is left to the next try, or to
+the idle timeout."""
+
+FORGET_SECONDS = 5.0
+"""For removing the mark of what has ended, and costs no more."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -182,7 +186,7 @@ class ComputeLifecycle(Generic[C]):
                 status = self.manager.status(handle)
                 if status.state.is_over:
                     if status.state is not ComputeState.GONE:  # or the mark is all that is left of it
-                        self.manager.forget(handle)
+                        self._forget(handle)
                     usage = _usage(status, handle)
                     if lived or (status.ended or 0.0) > since - LOOK_SECONDS:
                         self.metrics.count("compute.minutes", usage.minutes)
@@ -287,7 +291,7 @@ class ComputeLifecycle(Generic[C]):
             return
         try:
             if handle is None and not self._killed:
-                handle = self.manager.find(owner)
+                handle = self._find_late(owner)
             if handle is not None and not (self.manager.is_ours(handle) and self._is_unused(handle, adopted)):
                 self.log.info("%r is left alone after a start that failed: %s", handle, reason)
             elif self._killed:
@@ -297,6 +301,29 @@ class ComputeLifecycle(Generic[C]):
                 self.log.info("Stopped %s after a start that failed: %s", usage.compute_id, reason)
         except PolarsProviderError as error:
             self._tell_left(owner, error)
+
+    def _find_late(self, owner: Owner) -> C | None:
+        """Return what has come of a start that raised; its service may be at it still."""
+        until = time.monotonic() + UNDO_SECONDS
+        while (handle := self.manager.find(owner)) is None and self.manager.may_come(owner) and not self._killed:
+            if time.monotonic() > until:
+                raise ComputeStartError("A compute may still come of the start that was interrupted.")
+            self._pause(LOOK_SECONDS)
+        return handle
+
+    def _forget(self, handle: C) -> None:
+        """Remove the mark of what has ended; where it stays, a next start of its owner takes it over."""
+        until = time.monotonic() + FORGET_SECONDS
+        while True:
+            try:
+                self.manager.forget(handle)
+                return
+            except PolarsProviderError as error:
+                self.log.warning("%s", error)
+                if not isinstance(error, PASSING) or self._killed or time.monotonic() > until:
+                    self.log.warning("%r has ended; its mark stays, which costs nothing.", handle)
+                    return
+            self._pause(LOOK_SECONDS)
 
     def _tell_left(self, owner: Owner, error: PolarsProviderError) -> None:
         self.log.warning(

@@ -129,6 +129,10 @@ class CloudManager(ComputeManager[CloudCompute]):
                 _check_size(instance.vcpus, limit)
             return self._handle(compute, instance, owner.mark)
 
+    def may_come(self, owner: Owner) -> bool:
+        with refused("looked for", self.compute):
+            return self.compute.needs_start and self.marked.own_manifest(owner) is not None
+
     def ready(self, handle: CloudCompute, at: float) -> CloudCompute:
         return dataclasses.replace(handle, ready_at=at)
 

@@ -123,6 +123,10 @@ class ComputeManager(abc.ABC, Generic[C]):
         :raises ControlPlaneUnavailableError: if its service does not answer; what became of the request is not known.
         """
 
+    def may_come(self, owner: Owner) -> bool:
+        """Return whether a start of ``owner`` that raised, and has no compute yet, may still make one."""
+        return False
+
     def ready(self, handle: C, at: float) -> C:
         """Return the handle of a compute that is ready since ``at`` (epoch seconds)."""
         return handle

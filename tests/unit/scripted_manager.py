@@ -70,6 +70,7 @@ class Service:
     :ivar after_stop: what looks find once it was told to stop; None if nothing changes then.
     :ivar looks: how often it was looked at.
     :ivar handle: of the one compute.
+    :ivar may_come: whether a start that raised may still make the compute.
     :ivar given_up: for whom something was given up, and which handle was told.
     :ivar all: what a search for all computes finds.
     :ivar page: where people look at the compute.
@@ -89,6 +90,7 @@ class Service:
         self.before_close: Callable[[], None] = lambda: None
         self.check: Callable[[], None] = lambda: None
         self.handle = HANDLE
+        self.may_come = False
         self.given_up: list[tuple[Owner, CloudCompute | None]] = []
         self.all: list[Found[CloudCompute]] = []
         self.page = ""
@@ -133,6 +135,9 @@ class ScriptedManager(ComputeManager[CloudCompute]):
         self.service.ask("start")
         self.service.lives = True
         return self.service.handle
+
+    def may_come(self, owner: Owner) -> bool:
+        return self.service.may_come
 
     def ready(self, handle: CloudCompute, at: float) -> CloudCompute:
         return dataclasses.replace(handle, ready_at=at)

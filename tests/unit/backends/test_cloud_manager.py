@@ -208,6 +208,13 @@ def test_a_quota_is_no_other_start_whatever_its_status(cloud: Cloud, status: int
     assert changes(api) == [REGISTER, UNREGISTER]
 
 
+@pytest.mark.parametrize("registered", [True, False])
+def test_of_a_start_that_is_registered_an_instance_may_come(cloud: Cloud, registered: bool) -> None:
+    api, manager = cloud()
+    api.replies[FIND] = [manifest(None) if registered else ABSENT]
+    assert manager.may_come(OWNER) is registered
+
+
 # ---- what is stopped
 
 

@@ -162,6 +162,31 @@ def test_what_a_start_that_raises_may_have_made_is_told_where_it_cannot_be_found
     assert caplog.messages[-1].startswith(f"{AWAY} Its mark is {OWNER.mark}: ")
 
 
+@pytest.mark.parametrize("interruption", [AWAY, KeyboardInterrupt()], ids=lambda error: type(error).__name__)
+def test_what_comes_of_an_interrupted_start_after_a_while_is_stopped(
+    service: Service, process: Process, interruption: Exception
+) -> None:
+    """The service goes on with a request whose answer nobody waits for any more."""
+    service.errors["start"], service.may_come = interruption, True
+    service.before_find = lambda: setattr(service, "lives", service.events.count("find") == 2)
+    with pytest.raises(type(interruption)):
+        process.lifecycle.start(OWNER, SOON)
+    assert service.events == ["start", "find", "find", "find", *UNDONE]
+
+
+def test_what_may_come_of_an_interrupted_start_even_later_is_told(
+    service: Service, process: Process, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(compute_lifecycle, "UNDO_SECONDS", 0.05)
+    service.errors["start"], service.may_come = AWAY, True
+    with caplog.at_level(logging.WARNING), pytest.raises(ControlPlaneUnavailableError):
+        process.lifecycle.start(OWNER, SOON)
+    assert set(service.events[1:]) == {"find"}
+    assert caplog.messages[-1].startswith(
+        f"A compute may still come of the start that was interrupted. Its mark is {OWNER.mark}: a next try finds it"
+    )
+
+
 def test_an_error_of_whoever_is_told_of_the_start_is_logged(
     service: Service, process: Process, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -145,23 +145,40 @@ def test_a_service_that_stays_away_is_told_and_a_retry_may_help(service: Service
     assert "forget" not in service.events
 
 
-@pytest.mark.parametrize("step", ["stop", "forget"])
-def test_a_refusal_that_stays_is_told_in_time(service: Service, process: Process, step: str) -> None:
+def test_a_refusal_that_stays_is_told_in_time(service: Service, process: Process) -> None:
     """The compute costs meanwhile: a refusal may be a mistake of the service too, and is asked about again."""
-    service.errors[step] = ControlPlaneRefusedError("forbidden")
+    service.errors["stop"] = ControlPlaneRefusedError("forbidden")
     with pytest.raises(ComputeStopError, match=r"has not within 0\.5 seconds: forbidden\. It may run on"):
         process.lifecycle.stop(HANDLE, 0.5)
-    assert service.events[-2:] == [step, step]
+    assert service.events[-2:] == ["stop", "stop"]
 
 
-@pytest.mark.parametrize("step", ["stop", "forget"])
-def test_what_cannot_be_stopped_is_told_once(service: Service, process: Process, step: str) -> None:
-    service.errors[step] = error = ConfigurationError("it carries another mark")
+def test_what_cannot_be_stopped_is_told_once(service: Service, process: Process) -> None:
+    service.errors["stop"] = error = ConfigurationError("it carries another mark")
     with pytest.raises(ConfigurationError) as caught:
         process.lifecycle.stop(HANDLE, SOON)
     assert caught.value is error
-    assert service.events.count(step) == 1
-    assert service.events[-1] == step
+    assert service.events == ["stop"]
+
+
+@pytest.mark.parametrize(
+    ("error", "again"), [(AWAY, True), (ControlPlaneRefusedError("forbidden"), True), (ConfigurationError("no"), False)]
+)
+def test_a_mark_that_stays_is_told_and_the_stop_has_succeeded(
+    service: Service,
+    process: Process,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+    again: bool,
+) -> None:
+    """What has ended costs no more."""
+    monkeypatch.setattr(compute_lifecycle, "FORGET_SECONDS", 0.05)
+    service.errors["forget"] = error
+    with caplog.at_level(logging.WARNING):
+        assert process.lifecycle.stop(HANDLE, SOON).end == "Stopped"
+    assert (service.events.count("forget") > 1) is again
+    assert caplog.messages[-2:] == [str(error), f"{HANDLE!r} has ended; its mark stays, which costs nothing."]
 
 
 def test_a_kill_of_a_stop_ends_its_wait_and_takes_nothing_back(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_polars import CloudCompute
+from airflow_provider_polars import CloudCompute, compute_lifecycle
 from airflow_provider_polars.marks import Owner
 from tests.harness.waiting import wait_for
 from tests.wire.cloud.tasks import REGISTER_CALL, START_CALL, CloudTasks, compute, refused, retried
@@ -62,6 +63,13 @@ def test_after_the_end_of_an_instance_another_one_is_started_as_it_is_asked_for_
     assert len(cloud.plane.running) == 1
 
 
+@pytest.fixture
+def short_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do not look for long for what may come of a start that has failed."""
+    monkeypatch.setattr(compute_lifecycle, "UNDO_SECONDS", 0.5)
+
+
+@pytest.mark.usefixtures("short_search")
 def test_a_start_after_one_that_only_registered_takes_what_is_asked_for_now(cloud: CloudTasks) -> None:
     cloud.plane.faults.add(START_CALL, "answer", status=503, times=None)
     assert retried(cloud.start(max_tries=1)).startswith("ControlPlaneUnavailableError")
@@ -280,6 +288,7 @@ def test_a_look_that_is_refused_for_a_moment_does_not_end_a_start(cloud: CloudTa
     assert cloud.plane.running == cloud.plane.started == [handle["compute_id"]]
 
 
+@pytest.mark.usefixtures("short_search")
 def test_a_start_that_is_refused_after_a_lost_answer_keeps_its_mark(cloud: CloudTasks) -> None:
     """The first answer is lost, and the service refuses the second start for what the first one has made."""
     cloud.plane.faults.add(START_CALL, "answer", status=503)
@@ -289,6 +298,16 @@ def test_a_start_that_is_refused_after_a_lost_answer_keeps_its_mark(cloud: Cloud
 
     assert message.startswith("ControlPlaneRefusedError: ")
     assert cloud.plane.recorder.calls("DELETE workspace/*/manifest") == []
+
+
+def test_an_instance_that_comes_after_the_time_of_the_task_is_over_is_stopped(cloud: CloudTasks) -> None:
+    """The service goes on with a start whose answer nobody waits for any more."""
+    cloud.plane.faults.add(START_CALL, "delay", seconds=3.0)
+
+    assert "Timeout" in retried(cloud.start(max_tries=1, execution_timeout=timedelta(seconds=1)))
+
+    assert len(cloud.plane.started) == 1
+    assert cloud.plane.stopped == cloud.plane.started
 
 
 def test_an_instance_type_that_is_too_large_is_refused_after_a_lost_answer_too(
