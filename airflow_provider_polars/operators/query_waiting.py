@@ -92,9 +92,15 @@ class QueryWaitingOperator(LineageOperator, PolarsBaseOperator):
         self.query_link = ""
         self.compute_link = ""
         self._lifecycle: Lifecycle | None = None
+        self._began_at = math.inf
         self._killed = False
         self._own: OwnCompute | None = None
         self._summary: Summary | None = None
+
+    def execute(self, context: Context) -> Any:
+        """Run the task; its ``execution_timeout`` counts from here, whatever comes before the query."""
+        self._began_at = time.time()
+        return super().execute(context)
 
     def awaited(self, context: Context) -> Awaited:
         """Return what a task writes that goes on after a deferral, and its options."""
@@ -110,7 +116,7 @@ class QueryWaitingOperator(LineageOperator, PolarsBaseOperator):
     def run_query(self, submission: Submission, compute: Compute, context: Context) -> Any:
         """Submit, wait, and return what the task returns; defer if it takes long."""
         timeout = self.execution_timeout
-        deadline = time.time() + timeout.total_seconds() if timeout and self.deferrable else math.inf
+        deadline = self._began_at + timeout.total_seconds() if timeout and self.deferrable else math.inf
         lifecycle = self._make_lifecycle(compute, context, deadline)
         awaited = Awaited(submission.outputs, submission.options, submission.single)
         return self._finish(lambda: lifecycle.execute(submission, patience=self._patience(compute)), awaited, context)

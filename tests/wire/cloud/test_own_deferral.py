@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -110,6 +112,19 @@ def test_a_query_that_is_late_is_cancelled_and_stops_it(deferring: Deferring) ->
     assert event["status"] == "timeout"
     assert message.startswith("QueryTimeoutError: ")
     assert deferring.cloud.plane.stopped == deferring.cloud.plane.started
+
+
+def test_the_execution_timeout_counts_from_the_start_of_the_try_and_not_from_the_readiness(
+    deferring: Deferring,
+) -> None:
+    deferring.options["execution_timeout"] = timedelta(minutes=5)
+    begun = time.time()
+
+    _, trigger = deferring.deferred()
+
+    assert trigger.deadline is not None
+    boot = trigger.runs[0]["submitted_at"] - begun
+    assert begun + 300 <= trigger.deadline < begun + 300 + boot / 2
 
 
 def test_a_kill_of_the_deferred_task_stops_it(deferring: Deferring) -> None:
