@@ -8,13 +8,13 @@ from collections.abc import Callable
 from typing import Any
 
 from airflow_provider_polars.backends.managing import ComputeManager, Found
+from airflow_provider_polars.compute.cloud import MAX_LIFETIME_HOURS
 from airflow_provider_polars.compute_lifecycle import ComputeLifecycle
 from airflow_provider_polars.exceptions import ComputeStopError, PolarsProviderError
 from airflow_provider_polars.lifecycle import Log
 from airflow_provider_polars.marks import Owner
 
 HOUR = 3600.0
-MAX_LIFETIME_HOURS = 24.0
 ACTIVE_RUNS = ("queued", "running")
 """States of runs whose computes are used."""
 

@@ -16,6 +16,7 @@ SHORTEST_IDLE_TIMEOUT = 10
 
 IDLE_TIMEOUT_MINS = 60
 MAX_LIFETIME_HOURS = 24.0
+"""Of what says nothing else, also of what a sweep finds without knowing what it was started with."""
 
 _MACHINE = ("cpus", "memory", "cpu_architectures", "instance_type", "storage", "cluster_size")
 _OF_A_START = (*_MACHINE, "requirements", "env_vars", "labels", "log_level", "idle_timeout_mins")
@@ -45,7 +46,8 @@ class CloudCompute(RemoteCompute):
     :param idle_timeout_mins: minutes without a query after which it stops by itself; default 60, at least 10.
     :param name: a registered manifest to start from, instead of a machine; it is copied, and neither changed nor
         started itself.
-    :param max_lifetime: hours after which it is stopped whatever runs; default 24.
+    :param max_lifetime: hours after which a query that a task waits for is cancelled, and a sweep stops the instance
+        whatever runs; where none is scheduled nothing else does. Default 24.
     :param compute_id: an instance that runs already, to be used and never stopped.
     :param mark: set by the start: the name of what was started, which is stopped again.
     :param ready_at: set by the start: when it was ready, in epoch seconds.

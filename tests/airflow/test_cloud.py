@@ -31,6 +31,7 @@ DAGS = Path(__file__).parent / "cloud_dags"
 DEPLOYMENT = "stack"
 SECONDS = 240.0
 STARTING_SECONDS, STOPPING_SECONDS = 4, 4
+START_CALL, STOP_CALL = "POST workspace/*/manifest/start", "POST workspace/*/compute/*/stop"
 pytestmark = pytest.mark.own_stack
 
 
@@ -296,8 +297,11 @@ def test_twenty_tasks_share_one_instance(undisturbed: dict[str, Run]) -> None:
     assert twenty.end() == "success"
 
     (instance,) = twenty.instances()
-    calls = [call for call in twenty.plane.recorder.submissions if call["compute_id"] == instance["id"]]
-    assert len({call["query_id"] for call in calls}) == len(calls) == 20
+    calls = [call for call in twenty.plane.recorder.calls() if call.get("compute_id") == instance["id"]]
+    submitted = [call["query_id"] for call in calls if call["call"] == "SubmitQuery"]
+    assert len(set(submitted)) == len(submitted) == 20
+    names = [call["call"] for call in calls]
+    assert [names.count(name) for name in (START_CALL, STOP_CALL)] == [1, 1]
 
 
 def test_a_sweep_finds_nothing_to_stop(trigger: Callable[..., Run], plane: ControlPlane) -> None:

@@ -101,7 +101,7 @@ def application(
     async def start(request: Request, account: ServiceAccount) -> Response:
         order = await body(request, Order)
         order.check()
-        return answer(instances.start(order, account).model())
+        return started(request, instances.start(order, account))
 
     async def computes(request: Request, account: ServiceAccount) -> Response:
         words = request.query_params.get("status")
@@ -136,7 +136,7 @@ def application(
         return answer(manifests.find(account.workspace.id, _name(request)).model(account.workspace.id))
 
     async def start_manifest(request: Request, account: ServiceAccount) -> Response:
-        return answer(manifests.start(await body(request, ManifestStart), account).model())
+        return started(request, manifests.start(await body(request, ManifestStart), account))
 
     async def unregister(request: Request, account: ServiceAccount) -> Response:
         manifests.unregister(account.workspace.id, _name(request))
@@ -157,6 +157,10 @@ def application(
 
     async def no_provider(_: Request, __: ServiceAccount) -> Response:
         raise ApiError(404, "the workspace is connected to no provider")
+
+    def started(request: Request, instance: Any) -> Response:
+        request.state.compute_id = instance.id
+        return answer(instance.model())
 
     def _instance(request: Request, account: ServiceAccount) -> Any:
         return instances.get(account.workspace.id, request.path_params["compute"])
@@ -179,6 +183,8 @@ def application(
                 details = {"refused": refused} if refused else {}
                 if "query" in request.path_params:
                     details["query_id"] = request.path_params["query"][:36]
+                if compute_id := getattr(request.state, "compute_id", request.path_params.get("compute")):
+                    details["compute_id"] = compute_id[:36]
                 recorder.add(scope_name(request.scope), request.headers.items(), **details)
 
         return endpoint

@@ -45,6 +45,14 @@ def test_the_fault_of_a_start_is_not_one_of_the_calls_to_its_instance(
     assert [record.get("fault") for record in plane.recorder.calls(START)] == [fault["do"]]
 
 
+def test_start_and_stop_are_noted_with_their_instance(plane: ControlPlane) -> None:
+    caller = Caller(plane)
+    instance_id = caller.start()
+    assert caller.ask("POST", f"W/compute/{instance_id}/stop").status_code == 204
+    noted = [call["compute_id"] for call in plane.recorder.calls() if call["call"].endswith(("/start", "/stop"))]
+    assert noted == [instance_id] * 2
+
+
 def test_a_cancel_by_the_control_plane_is_one_of_the_cancels(
     plane: ControlPlane, shared_client: Console, gate: Gate
 ) -> None:
