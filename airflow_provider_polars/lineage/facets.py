@@ -6,15 +6,17 @@ import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_polars import __version__
 from airflow_provider_polars.lineage.naming import name_of
 from airflow_provider_polars.lineage.record import Lineage, QueryTold, Written
+from airflow_provider_polars.query.paths import public_text
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
 
 SCHEMA_URL = (
-    "https://github.com/airflow-provider-polars/airflow-provider-polars/blob/main/docs/schemas/"
-    "PolarsRunFacet.json#/$defs/PolarsRunFacet"
+    "https://raw.githubusercontent.com/airflow-provider-polars/airflow-provider-polars/"
+    f"v{__version__}/docs/schemas/PolarsRunFacet.json#/$defs/PolarsRunFacet"
 )
 """Of our own facet."""
 
@@ -32,7 +34,7 @@ def operator_lineage(lineage: Lineage, sql: str | None = None) -> OperatorLineag
         inputs=[Dataset(namespace=namespace, name=name) for namespace, name in names],
         outputs=[_output(written) for written in lineage.outputs],
         run_facets=_run_facets(lineage),
-        job_facets={"sql": SQLJobFacet(query=sql)} if sql else {},
+        job_facets={"sql": SQLJobFacet(query=public_text(sql))} if sql else {},
     )
 
 

@@ -9,7 +9,8 @@ import jsonschema
 import polars as pl
 import pytest
 
-from airflow_provider_polars import polars_task
+from airflow_provider_polars import __version__, polars_task
+from airflow_provider_polars.lineage.facets import SCHEMA_URL
 from tests.unit.guide import DOCS
 from tests.unit.operators.compute_tasks import start, stop
 from tests.unit.operators.conftest import service  # noqa: F401
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from tests.harness.in_memory import InMemoryAirflow
     from tests.harness.lineage import Events
 
+PAGES_OF_VERSION = (
+    f"https://raw.githubusercontent.com/airflow-provider-polars/airflow-provider-polars/v{__version__}/docs"
+)
 SCHEMA = json.loads((DOCS / "schemas" / "PolarsRunFacet.json").read_text())
 
 
@@ -30,6 +34,11 @@ def facet(event: dict[str, Any]) -> dict[str, Any]:
     assert found["_schemaURL"] == f"{SCHEMA['$id']}#/$defs/PolarsRunFacet"
     assert found.keys() - {"_producer", "_schemaURL"} <= SCHEMA["$defs"]["PolarsRunFacet"]["properties"].keys()
     return {name: value for name, value in found.items() if not name.startswith("_")}
+
+
+def test_the_schema_is_that_of_this_version_as_a_file() -> None:
+    assert SCHEMA["$id"] == f"{PAGES_OF_VERSION}/schemas/PolarsRunFacet.json"
+    assert f"{SCHEMA['$id']}#/$defs/PolarsRunFacet" == SCHEMA_URL
 
 
 @pytest.mark.usefixtures("results_path")
