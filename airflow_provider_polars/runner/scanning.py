@@ -19,23 +19,26 @@ _PYTHON_DATASET = b"\xaedataset_object\x81\xaedataset_object"
 _INNER = b"\x81\xa5inner"
 _ROWS_IN_MEMORY = re.compile(r"^\s*DF \[", re.MULTILINE)
 _SCAN_IN_WORDS = re.compile(r"^\s*\w+ SCAN \[(.*)\]$", re.MULTILINE)
+_MANY_IN_WORDS = re.compile(r"(.*), \.\.\. (\d+) other sources?")
+_NEXT_IN_WORDS = re.compile(r", (?=/|\w+://)")
+_IN_PARTITION = re.compile(r"/[^/=]+=[^/]*/")
 _TABLES = {"table_uri_": "delta", "table_descriptor_": "iceberg"}
 """Fields of Polars' objects for tables, after which their location follows."""
 
 
 def scanned(frame: pl.LazyFrame) -> list[list[str]]:
-    """Return what a query on this machine scans: pairs of a format (``files``, ``delta``, ``iceberg``) and a location.
+    """Return what a query on this machine scans: for each scan its format and the locations that it lists.
 
-    Rows that it has in memory are not copied. It looks at the files as far as running the query would.
+    The format is ``files``, ``delta`` or ``iceberg``. Rows that it has in memory are not copied. It looks at the files
+    as far as running the query would.
     """
     try:
         words = frame.explain(optimized=False)
         if not _ROWS_IN_MEMORY.search(words):
-            return [[kind, _absolute(place)] for kind, place in scans(frame.serialize())]
+            return [[kind, *map(_absolute, places)] for kind, *places in scans(frame.serialize())]
+        return [["files", *places] for listed in _SCAN_IN_WORDS.findall(words) if (places := _in_words(listed))]
     except BaseException:  # a panic of Polars is no Exception; the query itself will say what is wrong
         return []
-    places = (place for listed in _SCAN_IN_WORDS.findall(words) for place in listed.split(", "))
-    return [["files", place] for place in places if place.startswith("/") or "://" in place]
 
 
 def scans(plan: bytes) -> list[list[str]]:
@@ -45,7 +48,7 @@ def scans(plan: bytes) -> list[list[str]]:
         at = plan.find(_SOURCES)
         while at >= 0:
             paths, at = _paths(plan, at + len(_SOURCES))
-            found += [["files", path] for path in paths]
+            found += [["files", *paths]] if paths else []
             at = plan.find(_SOURCES, at)
         at = plan.find(_PYTHON_DATASET)
         while at >= 0:
@@ -56,6 +59,29 @@ def scans(plan: bytes) -> list[list[str]]:
 
 def _absolute(place: str) -> str:
     return place if "://" in place else os.path.abspath(place)
+
+
+def _in_words(listed: str) -> list[str]:
+    """Return the locations of a scan from the words of Polars for them; none where the words may mean several.
+
+    It writes one source or two as they are, unquoted, and of more the first one and a number.
+    """
+    if not (listed.startswith("/") or "://" in listed):
+        return []
+    if (many := _MANY_IN_WORDS.fullmatch(listed)) is not None:
+        first, count = many[1], 1 + int(many[2])
+        return [f"{os.path.dirname(first)}/*"] if _may_hold(first, count) else []
+    places = _NEXT_IN_WORDS.split(listed)
+    is_clear = len(places) > 1 or ", " not in listed  # else its name has a comma, or a relative path follows
+    return places if is_clear else []
+
+
+def _may_hold(first: str, count: int) -> bool:
+    """Return whether the folder of a file may hold ``count`` of them: a store is not asked, partitions are folders."""
+    if "://" in first or _IN_PARTITION.search(first):
+        return True
+    extension = os.path.splitext(first)[1]
+    return sum(name.endswith(extension) for name in os.listdir(os.path.dirname(first))) >= count
 
 
 def _table(pickled: bytes) -> list[list[str]]:

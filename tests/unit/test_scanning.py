@@ -44,7 +44,14 @@ def test_all_that_a_plan_scans_is_told(folder: Path) -> None:
     left, right = pl.scan_parquet([f"{folder}/a.parquet"] * 20), pl.scan_csv(f"{folder}/a.csv")
     query = left.join(right.map_batches(lambda frame: frame), on="a")
 
-    assert [place for _, place in runner.scanned(query)] == [f"{folder}/a.parquet"] * 20 + [f"{folder}/a.csv"]
+    assert runner.scanned(query) == [["files", *[f"{folder}/a.parquet"] * 20], ["files", f"{folder}/a.csv"]]
+
+
+def test_each_scan_is_told_by_itself(folder: Path) -> None:
+    files = [f"{folder}/a.parquet", f"{folder}/a.ipc"]
+    query = pl.concat([pl.scan_parquet(files[0]), pl.scan_ipc(files[1])])
+
+    assert runner.scanned(query) == [["files", file] for file in files]
 
 
 def test_a_relative_path_is_that_of_this_process(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,6 +79,71 @@ def test_rows_in_memory_are_not_serialised(folder: Path, monkeypatch: pytest.Mon
     assert runner.scanned(query) == [["files", f"{folder}/a.parquet"]]
 
 
+def beside_rows(scan: pl.LazyFrame) -> list[list[str]]:
+    """Return what is told of a scan in a query that has rows in memory."""
+    return runner.scanned(scan.join(pl.LazyFrame({"a": [1]}), on="a"))
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    """Return a folder with four CSV files, and partitions and other folders with files below it."""
+    names = ["a", "b", "c", "d, e", "day=1/a", "day=2/a", "day=2/b", "x/a", "y/a", "y/b"]
+    for name in names:
+        file = tmp_path / "many" / f"{name}.csv"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        pl.DataFrame({"a": [1]}).write_csv(file)
+    return tmp_path / "many"
+
+
+def test_beside_rows_in_memory_many_files_are_told_by_the_folder_of_the_first(many: Path) -> None:
+    of_folder = [["files", f"{many}/*"]]
+
+    assert beside_rows(pl.scan_csv(f"{many}/*.csv")) == of_folder
+    assert beside_rows(pl.scan_csv([f"{many}/{name}.csv" for name in ("d, e", "a", "b")])) == of_folder
+    assert beside_rows(pl.scan_csv(f"{many}/day=*/*.csv")) == [["files", f"{many}/day=1/*"]]
+
+
+def test_beside_rows_in_memory_files_of_several_folders_are_not_told_by_the_first(many: Path) -> None:
+    assert beside_rows(pl.scan_csv([f"{many}/{name}.csv" for name in ("x/a", "y/a", "y/b")])) == []
+
+
+def test_beside_rows_in_memory_two_files_are_told_each(many: Path) -> None:
+    for names in (("a", "b"), ("d, e", "a"), ("a", "d, e"), ("x/a", "y/a")):
+        files = [f"{many}/{name}.csv" for name in names]
+        assert beside_rows(pl.scan_csv(files)) == [["files", *files]]
+
+
+def test_beside_rows_in_memory_words_that_may_mean_several_files_tell_nothing(
+    many: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(many)
+
+    assert beside_rows(pl.scan_csv(f"{many}/d, e.csv")) == []
+    assert beside_rows(pl.scan_csv([f"{many}/a.csv", "b.csv"])) == []
+    assert beside_rows(pl.scan_csv("a.csv")) == []
+    assert beside_rows(pl.scan_csv(["c.csv", "a.csv", "b.csv"])) == []
+    in_memory = pl.scan_csv([b"a\n1", b"a\n2", b"a\n3"])
+    assert beside_rows(pl.concat([in_memory, pl.scan_csv(f"{many}/a.csv")])) == [["files", f"{many}/a.csv"]]
+
+
+@pytest.mark.parametrize(
+    ("listed", "places"),
+    [
+        ("s3://lake/a.csv", ["s3://lake/a.csv"]),
+        ("s3://lake/a.csv, s3://lake/b.csv", ["s3://lake/a.csv", "s3://lake/b.csv"]),
+        ("s3://lake/a.csv, ... 1 other source", ["s3://lake/*"]),
+        ("s3://lake/a.csv, ... 12 other sources", ["s3://lake/*"]),
+    ],
+)
+def test_of_a_store_that_is_not_asked_the_words_are_believed(
+    monkeypatch: pytest.MonkeyPatch, listed: str, places: list[str]
+) -> None:
+    words = f"UNION\n  Csv SCAN [{listed}]\n  PROJECT */1 COLUMNS\n  DF ["
+    monkeypatch.setattr(pl.LazyFrame, "explain", lambda *_, **__: words)
+
+    assert runner.scanned(pl.LazyFrame()) == [["files", *places]]
+
+
 def test_tables_are_told_and_no_object_in_a_plan_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pl.DataFrame({"a": [1]}).write_delta(tmp_path / "table")
     query = pl.scan_delta(str(tmp_path / "table"), storage_options={"aws_secret_access_key": "correct-horse"})
@@ -87,7 +159,7 @@ def test_a_query_that_cannot_run_or_scans_nothing_tells_nothing(query: pl.LazyFr
 
 def test_a_plan_that_is_cut_off_tells_what_can_be_read(folder: Path) -> None:
     plan = pl.scan_parquet([f"{folder}/a.parquet", f"{folder}/b.parquet"]).serialize()
-    whole = [["files", f"{folder}/{name}.parquet"] for name in ("a", "b")]
+    whole = [["files", f"{folder}/a.parquet", f"{folder}/b.parquet"]]
 
     assert runner.scans(plan) == whole
     for size in range(len(plan)):
