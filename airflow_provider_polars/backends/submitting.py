@@ -155,7 +155,9 @@ class ClusterSubmission:
         from airflow_provider_polars import runner
 
         if self.submission.finds_inputs:
-            self._plans.inputs = all_inputs(self.submission.query, runner.scans(plan))
+            self._plans.inputs = []
+            with contextlib.suppress(Exception):  # no error of lineage keeps a query from being submitted
+                self._plans.inputs = all_inputs(self.submission.query, runner.scans(plan))
 
     def submitted(self, query_id: str, access: ClusterAccess | None) -> None:
         details: dict[str, Any] = {"query": repr(self.submission.query.source), **vars(self._plans)}
