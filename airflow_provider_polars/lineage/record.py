@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
-from airflow_provider_polars.backends.base import Output
+from airflow_provider_polars.backends.base import Output, Run, RunState
 from airflow_provider_polars.compute.base import Compute
 from airflow_provider_polars.lifecycle import Lifecycle
 from airflow_provider_polars.query.datasets import Dataset, datasets, result_datasets
@@ -69,8 +69,9 @@ def expected(arguments: Any, tables: Mapping[str, Any] | None, sinks: Mapping[st
     :param arguments: of its function, upstream results among them at any depth.
     :param tables: of its SQL: results, paths or URLs.
     """
-    places = [place for place in (tables or {}).values() if isinstance(place, str)]
-    inputs = [*_upstream([arguments, dict(tables or {})]), *datasets("files", places)]
+    named = [place for place in (tables or {}).values() if isinstance(place, str)]
+    inputs = _upstream([arguments, dict(tables or {})])
+    inputs += [dataset for place in named for dataset in datasets("files", [place])]
     outputs = [Written(dataset) for sink in sinks.values() if sink is not None for dataset in sink_datasets(sink)]
     return Lineage(tuple(dict.fromkeys(inputs)), outputs)
 
@@ -84,23 +85,56 @@ def found(
     :param engine: that the task asks for; None for that of the compute.
     :param results: of the queries that have ended well, by output.
     """
-    compute, sinks = lifecycle.backend.compute, {output.name: output.sink for output in outputs}
-    inputs = [(kind, place) for run in lifecycle.runs for kind, place in lifecycle.backend.inputs(run)]
-    return Lineage(
-        inputs=tuple(dict.fromkeys(inputs)),
-        outputs=[
-            written for run in lifecycle.runs for written in _written(sinks.get(run.output), results.get(run.output))
-        ],
-        queries=[QueryTold(run.query_id, run.output, lifecycle.state(run).value, run.link) for run in lifecycle.runs],
-        compute=compute.kind,
-        compute_id=_id(compute),
-        engine=engine or str(getattr(compute, "engine", "")),
-    )
+    backend, sinks = lifecycle.backend, {output.name: output.sink for output in outputs}
+    known = [
+        _Known(run, lifecycle.state(run), backend.inputs(run), sinks.get(run.output), results.get(run.output))
+        for run in lifecycle.runs
+    ]
+    return _of_queries(known, backend.compute, engine or str(getattr(backend.compute, "engine", "")))
+
+
+def waited_for(states: Iterable[tuple[Run, RunState]], results: Mapping[str, ResultRef]) -> Lineage:
+    """Return what is known of queries that another task has submitted; its Runs say what they read and where to.
+
+    :param results: of those that have ended well, by the id of the query.
+    """
+    known = {
+        run.query_id: _Known(
+            run,
+            state,
+            run.details.get("inputs", []),
+            Sink.from_dict(run.details["sink"]) if run.details.get("sink") else None,
+            results.get(run.query_id),
+        )
+        for run, state in states
+    }
+    queries = list(known.values())
+    return _of_queries(queries, Compute.from_dict(queries[0].run.compute), engine="")
 
 
 def sink_datasets(sink: Sink) -> list[Dataset]:
     """Return the data set that a sink writes."""
     return datasets("files" if isinstance(sink, FileSink) else sink.kind, [sink.target])
+
+
+class _Known(NamedTuple):
+    run: Run
+    state: RunState
+    inputs: Sequence[Sequence[str]]
+    sink: Sink | None
+    result: ResultRef | None
+
+
+def _of_queries(known: Sequence[_Known], compute: Compute, engine: str) -> Lineage:
+    inputs = [(kind, place) for each in known for kind, place in each.inputs]
+    return Lineage(
+        inputs=tuple(dict.fromkeys(inputs)),
+        outputs=[written for each in known for written in _written(each.sink, each.result)],
+        queries=[QueryTold(each.run.query_id, each.run.output, each.state.value, each.run.link) for each in known],
+        compute=compute.kind,
+        compute_id=_id(compute),
+        engine=engine,
+    )
 
 
 def _id(compute: Compute) -> str:

@@ -19,6 +19,9 @@ from airflow_provider_polars.exceptions import (
     QueryTimeoutError,
 )
 from airflow_provider_polars.hooks.polars import make_hook
+from airflow_provider_polars.lineage import record
+from airflow_provider_polars.lineage.listening import is_listened_to
+from airflow_provider_polars.lineage.operator import LineageOperator
 from airflow_provider_polars.links.observatory import PolarsObservatoryLink, push
 from airflow_provider_polars.operators.base import as_compute, without_retry
 from airflow_provider_polars.operators.summary import Ended, Summary
@@ -29,10 +32,12 @@ if TYPE_CHECKING:
     from airflow.sdk import BaseOperatorLink, Context
     from airflow.triggers.base import BaseTrigger
 
+    from airflow_provider_polars.query.result import ResultRef
+
 Looked = list[tuple[Run, RunStatus]]
 
 
-class PolarsQuerySensor(PolarsBaseSensor):
+class PolarsQuerySensor(LineageOperator, PolarsBaseSensor):
     """Wait until queries have ended that a task with ``wait=False`` has submitted, and hand on their results.
 
     It fails, without a retry, if one of them did not succeed, once all have ended. It cancels none.
@@ -67,14 +72,15 @@ class PolarsQuerySensor(PolarsBaseSensor):
                     backend = make_hook(compute, self.conn_id).get_backend(compute)
                     backends[_place(run)] = stack.enter_context(contextlib.closing(backend))
             looked = _poll_each(leaves(tree), backends)
+            self._keep_lineage(looked, {})
             if living := [run for run, status in looked if not status.state.is_terminal]:
                 self._living = living
                 return _why_living(looked)
             if (failure := _failure(looked)) is not None:
                 raise without_retry(failure, always=True) from failure.__cause__
-            return PokeReturnValue(True, self._results(tree, backends))
+            return PokeReturnValue(True, self._results(tree, looked, backends))
 
-    def _results(self, tree: Tree, backends: Mapping[str, Backend[Any]]) -> Tree:
+    def _results(self, tree: Tree, looked: Looked, backends: Mapping[str, Backend[Any]]) -> Tree:
         """Return the results, arranged as their Runs are, and write their summary."""
         ended: list[Ended] = []
 
@@ -84,10 +90,17 @@ class PolarsQuerySensor(PolarsBaseSensor):
             return dict(ref)
 
         results = changed(tree, result)
+        self._keep_lineage(looked, {each.query_id: each.result for each in ended})
         where = dict.fromkeys(backends[_place(run)].where(run) for run in leaves(tree))
         for line in Summary(queries=ended, where="; ".join(where)).lines():
             self.log.info("%s", line)
         return results
+
+    def _keep_lineage(self, looked: Looked, results: Mapping[str, ResultRef]) -> None:
+        if not is_listened_to():
+            return
+        with contextlib.suppress(Exception):  # no error of lineage keeps a task from its end
+            self.lineage = record.waited_for([(run, status.state) for run, status in looked], results)
 
     def _show(self, runs: Iterable[Run], context: Context) -> None:
         """Let people look at the first query that has a page."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import http.server
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +38,32 @@ def raw(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture
+def empty_site() -> Iterator[str]:
+    """Serve nothing by HTTP, and return where."""
+
+    class Nothing(http.server.BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.send_error(404)
+
+        do_GET = do_HEAD
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Nothing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
 def totals(folder: str) -> Any:
     import polars as pl
 
     return pl.scan_csv(f"{folder}/*.csv").group_by("key").agg(pl.col("amount").sum())
+
+
+def both(folder: str) -> Any:
+    import polars as pl
+
+    return pl.scan_csv(f"{folder}/1.csv").join(pl.scan_csv(f"{folder}/2.csv"), on="key")
 
 
 def divided(folder: str) -> Any:
@@ -93,6 +118,32 @@ def test_a_query_that_fails_tells_what_it_was_to_read_and_why(
     assert failed["run"]["facets"]["polars"]["queries"][0]["state"] == "failed"
 
 
+def test_the_error_of_a_query_is_told_without_the_secrets_of_addresses(
+    in_memory_airflow: InMemoryAirflow, events: Events, empty_site: str
+) -> None:
+    secret = "correct-horse-battery-staple"
+    place = f"http://user:{secret}@{empty_site}/orders.csv?signature={secret}"
+    task = polars_task(task_id="secretive")(lambda: pl.scan_csv(place))()
+
+    failure(in_memory_airflow.run_task(task))
+
+    told = events.one("in_memory.secretive", "FAIL")["run"]["facets"]["errorMessage"]
+    for text in (told["message"], told["stackTrace"]):
+        assert f"http://{empty_site}/orders.csv" in text
+    assert secret not in events.text
+
+
+def test_sql_is_told_without_the_secrets_of_addresses(in_memory_airflow: InMemoryAirflow, events: Events) -> None:
+    secret = "correct-horse-battery-staple"
+    sql = f"SELECT 1 AS a -- as https://user:{secret}@lake.invalid/orders.csv?signature={secret}"
+
+    succeeded(in_memory_airflow.run_task(PolarsRemoteOperator(task_id="secretive", sql=sql)))
+
+    told = events.one("in_memory.secretive", "COMPLETE")["job"]["facets"]["sql"]["query"]
+    assert told == "SELECT 1 AS a -- as https://lake.invalid/orders.csv"
+    assert secret not in events.text
+
+
 def test_a_task_that_fails_before_it_submits_tells_what_its_arguments_name(
     in_memory_airflow: InMemoryAirflow, events: Events, tmp_path: Path
 ) -> None:
@@ -121,6 +172,71 @@ def test_sql_tells_its_text_and_its_tables_from_the_start(
     for event in events.of("in_memory.keys"):
         assert names(event["inputs"]) == [("file", f"{raw}/1.csv")]
         assert event["job"]["facets"]["sql"]["query"] == sql
+
+
+@each_process
+def test_two_tables_of_one_folder_are_two_inputs(
+    in_memory_airflow: InMemoryAirflow, events: Events, raw: Path, compute: LocalCompute
+) -> None:
+    task = PolarsRemoteOperator(
+        task_id="months",
+        sql="SELECT january.key FROM january JOIN february ON january.key = february.key",
+        tables={"january": f"{raw}/1.csv", "february": f"{raw}/2.csv"},
+        compute=compute,
+    )
+
+    succeeded(in_memory_airflow.run_task(task))
+
+    for event in events.of("in_memory.months"):
+        assert names(event["inputs"]) == [("file", f"{raw}/1.csv"), ("file", f"{raw}/2.csv")]
+
+
+@each_process
+def test_two_files_of_one_folder_that_a_query_joins_are_two_inputs(
+    in_memory_airflow: InMemoryAirflow, events: Events, raw: Path, compute: LocalCompute
+) -> None:
+    arguments: dict[str, Any] = {"query": both, "query_kwargs": {"folder": str(raw)}, "compute": compute}
+
+    succeeded(in_memory_airflow.run_task(PolarsRemoteOperator(task_id="both", **arguments)))
+
+    told = events.one("in_memory.both", "COMPLETE")["inputs"]
+    assert names(told) == [("file", f"{raw}/1.csv"), ("file", f"{raw}/2.csv")]
+
+
+@pytest.mark.parametrize("with_rows", [False, True], ids=["", "with rows in memory"])
+def test_two_results_in_one_folder_are_two_inputs(
+    in_memory_airflow: InMemoryAirflow, events: Events, raw: Path, tmp_path: Path, with_rows: bool
+) -> None:
+    sinks = [ParquetSink(f"{tmp_path}/lake/{name}") for name in ("paid.parquet", "customers.parquet", "by_key/")]
+    tasks = [polars_task(task_id=f"task_{n}", sink=sink)(totals)(str(raw)) for n, sink in enumerate(sinks)]
+    results = [succeeded(in_memory_airflow.run_task(task)) for task in tasks]
+
+    def report(paid, customers, by_key, with_rows):  # type: ignore[no-untyped-def]
+        joined = paid.join(customers, on="key", how="semi").join(by_key, on="key", how="semi")
+        return joined.join(pl.LazyFrame({"key": ["a"]}), on="key") if with_rows else joined
+
+    succeeded(in_memory_airflow.run_task(polars_task(task_id="report")(report)(*results, with_rows)))
+
+    for event in events.of("in_memory.report"):
+        assert names(event["inputs"]) == [
+            ("file", f"{tmp_path}/lake/{name}") for name in ("paid.parquet", "customers.parquet", "by_key")
+        ]
+
+
+def test_a_folder_with_partitions_is_one_input(
+    in_memory_airflow: InMemoryAirflow, events: Events, raw: Path, tmp_path: Path
+) -> None:
+    sink = ParquetSink(f"{tmp_path}/lake/totals/", partition_by=["key"])
+    result = succeeded(in_memory_airflow.run_task(polars_task(task_id="first", sink=sink)(totals)(str(raw))))
+
+    def both(upstream, folder):  # type: ignore[no-untyped-def]
+        scanned = pl.scan_parquet(f"{folder}/lake/totals/**/*.parquet", hive_partitioning=True)
+        return pl.concat([upstream, scanned], how="diagonal")
+
+    succeeded(in_memory_airflow.run_task(polars_task(task_id="second")(both)(result, str(tmp_path))))
+
+    for event in events.of("in_memory.second"):
+        assert names(event["inputs"]) == [("file", f"{tmp_path}/lake/totals")]
 
 
 @pytest.mark.parametrize("form", ["lazy", "eager", "reference"])
@@ -227,9 +343,13 @@ def test_iceberg_tables_are_told_by_catalog_and_name_or_by_their_folder(
     assert names(events.one("in_memory.scanned", "COMPLETE")["inputs"]) == [("file", folder)]
 
 
+@pytest.mark.parametrize("count", [2, 3, 5])
 def test_rows_in_memory_do_not_hide_the_files_beside_them(
-    in_memory_airflow: InMemoryAirflow, events: Events, raw: Path
+    in_memory_airflow: InMemoryAirflow, events: Events, raw: Path, count: int
 ) -> None:
+    for number in range(3, count + 1):
+        pl.DataFrame({"key": ["a"], "amount": [1]}).write_csv(raw / f"{number}.csv")
+
     def joined(folder: str) -> Any:
         labels = pl.LazyFrame({"key": ["a"], "label": ["first"]})
         return pl.scan_csv(f"{folder}/*.csv").join(labels, on="key")

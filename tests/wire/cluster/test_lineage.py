@@ -8,13 +8,13 @@ import polars as pl
 import pytest
 from polars_cloud import LazyFrameRemote
 
-from airflow_provider_polars import ParquetSink, polars_task
+from airflow_provider_polars import ParquetSink, PolarsQuerySensor, polars_task
 from airflow_provider_polars.backends.remote import RemoteBackend
 from airflow_provider_polars.exceptions import ClusterUnreachableError
 from tests.harness.lineage import names
 from tests.unit.outcomes import failure, succeeded
 from tests.wire.cluster.own import Tasks, broken, frame
-from tests.wire.sensing import event_of
+from tests.wire.sensing import DEFERRABLE, SOON, Sensing, event_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -110,13 +110,109 @@ def test_queries_that_a_function_submits_by_itself_are_told_each(
     assert [query["queryId"] for query in told] == tasks.submitted
 
 
-def test_a_task_that_does_not_wait_tells_what_its_query_reads(run: Run, events: Events, orders: Path) -> None:
+def test_two_results_in_one_folder_are_two_inputs(run: Run, events: Events, tmp_path: Path) -> None:
+    sinks = [ParquetSink(f"{tmp_path}/{name}") for name in ("paid.parquet", "customers.parquet", "by_customer/")]
+    results = [succeeded(run(frame(), sink=sink, task_id=f"task_{n}")) for n, sink in enumerate(sinks)]
+
+    succeeded(run(lambda one, two, three: one.join(two, on="a").join(three, on="a"), *results))
+
+    for event in events.of(JOB):
+        assert names(event["inputs"]) == [("file", sink.path.rstrip("/")) for sink in sinks]
+
+
+def test_two_files_of_one_folder_that_a_query_joins_are_two_inputs(run: Run, events: Events, orders: Path) -> None:
+    pl.DataFrame({"a": [1, 2]}).write_parquet(orders / "returns.parquet")
+
+    succeeded(run(pl.scan_parquet(orders / "orders.parquet").join(pl.scan_parquet(orders / "returns.parquet"), on="a")))
+
+    told = events.one(JOB, "COMPLETE")["inputs"]
+    assert names(told) == [("file", f"{orders}/orders.parquet"), ("file", f"{orders}/returns.parquet")]
+
+
+def test_a_task_that_does_not_wait_tells_what_its_query_reads_and_nothing_as_written(
+    run: Run, events: Events, orders: Path
+) -> None:
     succeeded(run(pl.scan_parquet(orders / "*.parquet"), sink=ParquetSink(f"{orders.parent}/later/"), wait=False))
 
     completed = events.one(JOB, "COMPLETE")
     assert names(completed["inputs"]) == [("file", str(orders))]
-    assert names(completed["outputs"]) == [("file", f"{orders.parent}/later")]
-    assert "outputStatistics" not in completed["outputs"][0].get("outputFacets", {})
+    assert completed["run"]["facets"]["polars"]["queries"][0]["state"] == "queued"
+    assert [event["outputs"] for event in events.of(JOB)] == [[], []]
+
+
+@pytest.mark.parametrize("options", [SOON, DEFERRABLE], ids=["poke", "deferrable"])
+def test_a_sensor_tells_what_the_query_has_read_and_written_that_it_has_waited_for(
+    tasks: Tasks, events: Events, gate: Gate, orders: Path, options: dict[str, Any]
+) -> None:
+    sink = ParquetSink(f"{orders.parent}/later.parquet")
+    run = succeeded(
+        tasks.run(
+            lambda: pl.concat([gate.frame("held"), pl.scan_parquet(orders / "*.parquet")], how="diagonal"),
+            sink=sink,
+            wait=False,
+        )
+    )
+    gate.open()
+
+    ended = Sensing(tasks.airflow, lambda: PolarsQuerySensor(task_id="ended", run=run, **options)).end()
+
+    assert succeeded(ended)["rows"] == 4
+    completed = events.one("in_memory.ended", "COMPLETE")
+    assert names(completed["inputs"]) == [("file", str(orders))]
+    (output,) = completed["outputs"]
+    assert (output["name"], output["outputFacets"]["outputStatistics"]["rowCount"]) == (sink.path, 4)
+    assert [field["name"] for field in output["facets"]["schema"]["fields"]] == ["name", "a"]
+    facets = completed["run"]["facets"]
+    (told,) = facets["polars"]["queries"]
+    assert told == {
+        "queryId": run["query_id"],
+        "output": "return_value",
+        "state": "succeeded",
+        "link": run["link"],
+    }
+    assert (facets["polars"]["compute"], facets["polars"].get("engine")) == ("cluster", None)
+    assert facets["externalQuery"]["externalQueryId"] == run["query_id"]
+
+
+def test_a_sensor_tells_each_query_once_and_of_those_that_failed_why(
+    tasks: Tasks, events: Events, orders: Path
+) -> None:
+    tasks.options |= {"wait": False}
+    targets = [f"{orders.parent}/{name}.parquet" for name in ("good", "bad")]
+    good, bad = (
+        succeeded(tasks.run(function, task_id=f"query_{number}", sink=ParquetSink(targets[number])))
+        for number, function in enumerate([frame, lambda: pl.concat([broken(), pl.scan_parquet(orders / "*.parquet")])])
+    )
+
+    reason = failure(
+        Sensing(tasks.airflow, lambda: PolarsQuerySensor(task_id="ended", run=[good, bad, good], **SOON)).end()
+    )
+
+    failed = events.one("in_memory.ended", "FAIL")
+    assert names(failed["inputs"]) == [("file", str(orders))]
+    assert names(failed["outputs"]) == [("file", target) for target in targets]
+    assert [output.get("outputFacets", {}) for output in failed["outputs"]] == [{}, {}]
+    told = failed["run"]["facets"]["polars"]["queries"]
+    assert [(each["queryId"], each["state"]) for each in told] == [
+        (good["query_id"], "succeeded"),
+        (bad["query_id"], "failed"),
+    ]
+    assert failed["run"]["facets"]["errorMessage"]["message"] in reason
+
+
+def test_a_source_that_lineage_cannot_read_keeps_no_query_from_being_submitted(
+    tasks: Tasks, events: Events, orders: Path
+) -> None:
+    def function() -> Any:
+        unreadable = pl.scan_parquet("foo://[ab]c/x.parquet", schema={"a": pl.Int64})
+        return {"first": pl.scan_parquet(orders / "*.parquet"), "second": unreadable}
+
+    succeeded(tasks.run(function, sink={"first": None, "second": None}))
+
+    first, second = (run.details["inputs"] for run in tasks.stored)
+    assert first == [["files", str(orders)]]
+    assert first[0] not in second
+    assert ("file", str(orders)) in names(events.one(JOB, "COMPLETE")["inputs"])
 
 
 def test_a_retry_that_takes_a_query_over_tells_what_it_reads(
