@@ -13,8 +13,9 @@ import polars as pl
 import pytest
 
 from airflow_provider_polars import ParquetSink
+from airflow_provider_polars.operators import own_compute
 from tests.harness.waiting import wait_for
-from tests.wire.cloud.tasks import REGISTER_CALL, START_CALL, CloudTasks, compute, refused, retried
+from tests.wire.cloud.tasks import REGISTER_CALL, START_CALL, STOP_CALL, CloudTasks, compute, refused, retried
 
 if TYPE_CHECKING:
     from tests.wire.gates import Gate
@@ -59,6 +60,24 @@ def test_a_price_that_is_none_keeps_it_from_its_start_and_not_from_its_stop(
     assert cloud.plane.stopped == cloud.plane.started
     monkeypatch.setenv("AIRFLOW__POLARS__VCPU_HOUR_PRICE", "0,05")
     assert "vcpu_hour_price must be a number" in refused(cloud.query(compute(), task_id="other"))
+    assert len(cloud.plane.started) == 1
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_a_retry_after_a_stop_that_is_not_confirmed_takes_the_result_if_it_is_durable(
+    cloud: CloudTasks, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, durable: bool
+) -> None:
+    monkeypatch.setattr(own_compute, "STOP_SECONDS", 0.5)
+    cloud.plane.faults.add(STOP_CALL, "answer", status=409, body={"message": "busy", "errors": {}}, times=None)
+    asked = compute(connection_mode="proxy")
+    task: dict[str, Any] = {"sink": ParquetSink(str(tmp_path / "a.parquet")), "durable": durable}
+    assert retried(cloud.query(asked, max_tries=1, **task)).startswith("ComputeStopError: ")
+    cloud.plane.faults.clear()
+
+    assert cloud.query(asked, try_number=2, max_tries=1, **task).result["rows"] == 3
+
+    assert len(cloud.plane.recorder.submissions) == (1 if durable else 2)
+    assert cloud.plane.stopped == cloud.plane.started
     assert len(cloud.plane.started) == 1
 
 
