@@ -347,6 +347,8 @@ class Lifecycle:
             self.backend.watch(self._runs, min(max(left, 0), WATCH_SECONDS, patient))
         if self._killed:
             raise self._was_killed()
+        if time.time() >= deadline and (late := [run for run in self._runs if self.state(run) is RunState.CANCELLED]):
+            raise query_failures.too_late(late, limit)  # a trigger has told them to end
         return True
 
     def _check_ours(self, results: Mapping[str, ResultRef]) -> None:

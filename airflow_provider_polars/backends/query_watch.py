@@ -34,9 +34,13 @@ CANCEL_SECONDS = 22.0
 SILENT_SECONDS = 300.0
 """For which an observatory is left alone that has told nothing."""
 
+ASKED_AT_ONCE = 4
+"""Questions to an observatory, and so the threads that one which hangs can hold."""
+
 REFUSALS = (ClusterAccessError, CredentialsError)
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 15.0
 _CONFIRM_SECONDS, _LONGEST_CONFIRM_SECONDS, _CONFIRM_CALL_SECONDS = 0.2, 2.0, 3.0
+_ASK_SECONDS = 3.0
 _log = logging.getLogger(__name__)
 
 
@@ -59,6 +63,7 @@ class QueryWatch:
         self._looking = asyncio.Lock()
         self._looked = -LOOK_SECONDS
         self._lost = False
+        self._asking = asyncio.Semaphore(ASKED_AT_ONCE)
         self._silent_until = 0.0
 
     async def ended(self, run: Run) -> RunState:
@@ -108,15 +113,28 @@ class QueryWatch:
                 await asyncio.sleep(next(away))
         return [] if self._lost else living
 
+    async def ask_end(self, runs: Sequence[Run]) -> None:
+        """Ask for the end of queries once, as far as they can be reached now."""
+
+        async def ask() -> None:
+            connection = await self._connections.get()
+            await asyncio.gather(*(connection.cancel(run.query_id) for run in runs))
+
+        with contextlib.suppress(PolarsProviderError, asyncio.TimeoutError):
+            await asyncio.wait_for(ask(), _ASK_SECONDS)
+
     async def progress(self, run: Run) -> str:
         """Return how far a query has come, as words; "" where nobody tells."""
-        if self._connections.last is None or time.monotonic() < self._silent_until:
+        if self._connections.last is None:
             return ""
         backend, details = self._connections.last.backend, None
-        with contextlib.suppress(PolarsProviderError):
-            details = await asyncio.to_thread(lambda: backend.ask_details(run)())
-        if details is None:
-            self._silent_until = time.monotonic() + SILENT_SECONDS
+        async with self._asking:
+            if time.monotonic() < self._silent_until:
+                return ""
+            with contextlib.suppress(PolarsProviderError):
+                details = await asyncio.to_thread(lambda: backend.ask_details(run)())
+            if details is None:
+                self._silent_until = time.monotonic() + SILENT_SECONDS
         return describe(details or {})
 
     async def close(self) -> None:

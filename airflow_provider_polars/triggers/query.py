@@ -26,7 +26,8 @@ class PolarsQueryTrigger(BaseTrigger):
     It rides out a compute that is out of reach for a while. The event is a dict: ``status`` is ``ended``, ``timeout``,
     ``unreachable`` or ``failed`` (the waiting, not the query), ``runs``, ``deadline`` and ``owner`` are as given,
     ``states`` are the states of the queries by their id, as far as they are known, and ``message`` says what went
-    wrong.
+    wrong. With ``timeout`` the queries that live have been told to end, for the task may be marked before a worker
+    goes on with it, which sees to their end.
 
     :param runs: the queries, as :meth:`Run.to_dict` writes them; all on one compute.
     :param conn_id: Airflow connection of the compute.
@@ -64,7 +65,8 @@ class PolarsQueryTrigger(BaseTrigger):
         states: dict[str, RunState] = {}
         try:
             async with watching(runs[0].compute, self.conn_id) as watch:
-                ended = await self._watch(watch, runs, states)
+                if not (ended := await self._watch(watch, runs, states)):
+                    await watch.ask_end([run for run in runs if run.query_id not in states])
             status, message = "ended" if ended else "timeout", ""
         except ClusterUnreachableError as error:
             status, message = "unreachable", str(error)

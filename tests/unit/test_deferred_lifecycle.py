@@ -129,6 +129,16 @@ def test_the_execution_timeout_of_the_task_holds_too_and_is_named(tries: Tries) 
         tries.new(deadline=time.time() - 1).resume(runs, timeout=3600)
 
 
+def test_a_query_that_its_trigger_has_told_to_end_at_the_deadline_is_late_and_not_cancelled_by_others(
+    tries: Tries,
+) -> None:
+    runs = let_go(tries)
+    tries.cluster.statuses["q1"] = [RunStatus(state=RunState.CANCELLED)]
+
+    with pytest.raises(QueryTimeoutError, match="q1 did not end within the execution_timeout of the task"):
+        tries.new(deadline=time.time() - 1).resume(runs, timeout=None)
+
+
 def test_the_earliest_of_all_limits_is_that_of_the_trigger(tries: Tries) -> None:
     (run,) = let_go(tries)
     backend = ScriptedBackend(tries.cluster)

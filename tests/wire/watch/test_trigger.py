@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_polars import ClusterCompute
+from airflow_provider_polars.backends import query_watch
 from airflow_provider_polars.backends.base import Run
 from airflow_provider_polars.backends.query_watch import QueryWatch
 from airflow_provider_polars.triggers import query, sharing, watches
@@ -118,7 +119,8 @@ def test_triggers_of_one_cluster_share_a_watch(
     assert len(made) == 1
 
 
-def test_the_deadline_is_an_event_and_cancels_nothing(polars_dev_cluster: DevCluster, held: Held) -> None:
+def test_the_deadline_is_an_event_and_tells_the_query_to_end(polars_dev_cluster: DevCluster, held: Held) -> None:
+    """The task may be marked before a worker goes on with it."""
     run = run_on(polars_dev_cluster.uri, query_id := held())
     deadline = time.time() + 0.5
 
@@ -126,7 +128,17 @@ def test_the_deadline_is_an_event_and_cancels_nothing(polars_dev_cluster: DevClu
 
     assert (event["status"], event["states"], event["deadline"]) == ("timeout", {}, deadline)
     assert time.time() >= deadline
-    assert state_of(polars_dev_cluster, query_id) == "IN_PROGRESS"
+    assert state_of(polars_dev_cluster, query_id) == "CANCELED"
+
+
+def test_a_cluster_that_is_away_at_the_deadline_keeps_no_task(
+    polars_dev_cluster: DevCluster, held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    polars_dev_cluster.faults.add("CancelQuery", "hang", times=None)
+    monkeypatch.setattr(query_watch, "_ASK_SECONDS", 0.1)
+    run, deadline = run_on(polars_dev_cluster.uri, held()), time.time() + 0.2
+
+    assert event_of(PolarsQueryTrigger(runs=[run], deadline=deadline))["status"] == "timeout"
 
 
 def test_a_cluster_that_stays_away_is_an_event(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,11 +201,11 @@ def test_a_triggerer_that_ends_cancels_nothing(polars_dev_cluster: DevCluster, h
     assert state_of(polars_dev_cluster, query_id) == "IN_PROGRESS"
 
 
-def test_a_trigger_that_has_fired_cancels_nothing(polars_dev_cluster: DevCluster, held: Held) -> None:
-    trigger = PolarsQueryTrigger(runs=[run_on(polars_dev_cluster.uri, held())], deadline=time.time())
+def test_a_trigger_that_has_fired_cancels_nothing(polars_dev_cluster: DevCluster, context: Any) -> None:
+    trigger = PolarsQueryTrigger(runs=[run_on(polars_dev_cluster.uri, str(submit(context)._query_id))])
 
     async def run() -> None:
-        assert [event.payload["status"] async for event in trigger.run()] == ["timeout"]
+        assert [event.payload["status"] async for event in trigger.run()] == ["ended"]
         await trigger.on_kill()
 
     on_a_loop(run())
