@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import functools
 import time
 from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -14,6 +17,8 @@ from airflow_provider_polars.exceptions import PolarsProviderError
 from airflow_provider_polars.sensors.readiness import Wanted, why_not
 
 SHORTEST_PAUSE_SECONDS = 0.1
+_looking = ThreadPoolExecutor(8, thread_name_prefix="polars-look")
+"""Threads of its own: a look takes up to 15 seconds, and triggers that wait for queries need the others."""
 
 
 class PolarsClusterTrigger(BaseTrigger):
@@ -66,7 +71,7 @@ class PolarsClusterTrigger(BaseTrigger):
         """Return why the cluster was not ready when the deadline came, None as soon as it is."""
         told = ""
         wanted = Wanted(version=self.version, min_workers=self.min_workers)
-        while (reason := await asyncio.to_thread(self._look, wanted)) is not None:
+        while (reason := await self._look(wanted)) is not None:
             if str(reason) != told:
                 told = str(reason)
                 self.log.info("Not yet: %s", told)
@@ -75,5 +80,7 @@ class PolarsClusterTrigger(BaseTrigger):
             await asyncio.sleep(min(left, max(self.poke_interval, SHORTEST_PAUSE_SECONDS)))
         return reason
 
-    def _look(self, wanted: Wanted) -> PolarsProviderError | None:
-        return why_not(Compute.from_dict(self.compute), self.conn_id, wanted)
+    async def _look(self, wanted: Wanted) -> PolarsProviderError | None:
+        look = functools.partial(why_not, Compute.from_dict(self.compute), self.conn_id, wanted)
+        within = contextvars.copy_context()
+        return await asyncio.get_running_loop().run_in_executor(_looking, within.run, look)
