@@ -9,9 +9,9 @@ from airflow.sdk import PokeReturnValue
 
 from airflow_provider_polars.compute.base import Compute
 from airflow_provider_polars.exceptions import PolarsProviderError
+from airflow_provider_polars.hooks.readiness import Wanted, why_not
 from airflow_provider_polars.operators.base import as_compute, enclosing_compute_group, without_retry
 from airflow_provider_polars.sensors.base import PolarsBaseSensor
-from airflow_provider_polars.sensors.readiness import Wanted, why_not
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -14,7 +14,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_polars.compute.base import Compute
 from airflow_provider_polars.exceptions import PolarsProviderError
-from airflow_provider_polars.sensors.readiness import Wanted, why_not
+from airflow_provider_polars.hooks.readiness import Wanted, why_not
 
 SHORTEST_PAUSE_SECONDS = 0.1
 _looking = ThreadPoolExecutor(8, thread_name_prefix="polars-look")

@@ -20,9 +20,9 @@ from airflow_provider_polars import (
     PolarsStartComputeOperator,
 )
 from airflow_provider_polars.exceptions import ConfigurationError, RefusedOptionError, UnknownArgumentError
+from airflow_provider_polars.hooks.readiness import Wanted
 from airflow_provider_polars.operators.base import PolarsBaseOperator
 from airflow_provider_polars.sensors.base import PolarsBaseSensor
-from airflow_provider_polars.sensors.readiness import Wanted
 from airflow_provider_polars.triggers.cluster import PolarsClusterTrigger
 from tests.unit.guide import code, section, table
 from tests.unit.sensors.test_runs import CLUSTER, ONE
