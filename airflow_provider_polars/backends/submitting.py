@@ -70,6 +70,7 @@ class ClusterSubmission:
     :param interrupted: set once the task is killed.
     :ivar returned: what the function gave, if it submitted by itself, its handles as :class:`Handle`.
     :ivar elsewhere: access to other clusters that the function named, by address.
+    :ivar handed_over: whether the client has had a plan to submit.
     """
 
     def __init__(

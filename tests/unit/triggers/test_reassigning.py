@@ -67,9 +67,7 @@ def test_the_start_of_a_task_that_has_ended_or_that_nobody_schedules_is_undone(
     assert service.events == ["give up", "stop", "forget"]
 
 
-@pytest.mark.parametrize(
-    "state", ["scheduled", "queued", "running", "restarting", "up_for_retry", "up_for_reschedule"]
-)
+@pytest.mark.parametrize("state", ["scheduled", "queued", "running", "restarting", "up_for_retry", "up_for_reschedule"])
 def test_the_compute_of_a_cleared_task_is_left_to_its_next_try_which_may_have_it_already(
     service: Service, said: dict[str, Any], state: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
