@@ -7,13 +7,14 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from airflow_provider_polars.backends import polars_client
 from airflow_provider_polars.backends.base import Run, RunState
+from airflow_provider_polars.backends.proxied_queries import ProxiedQueries, is_terminal
 from airflow_provider_polars.backends.remote import UNREACHABLE_SECONDS, RemoteBackend, state_of
-from airflow_provider_polars.backends.rounds import Rounds, retry_after
+from airflow_provider_polars.backends.rounds import retry_after
 from airflow_provider_polars.backends.watch_connections import Connection, Plane, WatchConnections
 from airflow_provider_polars.clients.observatory import describe
 from airflow_provider_polars.clients.pauses import pauses
@@ -52,14 +53,21 @@ class QueryWatch:
     :param make_backend: returns the backend of the compute, credentials read anew; it may block, and is called in a
         thread.
     :param grace: seconds for which the compute may be out of reach.
+    :param proxied: what asks about queries in proxy mode, of this compute and of others of its workspace.
     """
 
-    def __init__(self, make_backend: Callable[[], RemoteBackend[Any]], *, grace: float = UNREACHABLE_SECONDS) -> None:
+    def __init__(
+        self,
+        make_backend: Callable[[], RemoteBackend[Any]],
+        *,
+        grace: float = UNREACHABLE_SECONDS,
+        proxied: ProxiedQueries | None = None,
+    ) -> None:
         self._connections = WatchConnections(make_backend)
         self._grace = grace
         self._returning: asyncio.Task[PolarsProviderError | None] | None = None
         self._cut_off: dict[object, Run] = {}
-        self._proxied: Rounds[str, int | None] = Rounds(self._ask_proxy, grace=grace)
+        self._proxied = proxied or ProxiedQueries(grace=grace)
         self._looking = asyncio.Lock()
         self._looked = -LOOK_SECONDS
         self._lost = False
@@ -78,7 +86,7 @@ class QueryWatch:
             connection: Connection | None = None
             try:
                 connection = await self._connections.get()
-                if (state := state_of(await self._status(connection.plane, run.query_id))).is_terminal:
+                if (state := state_of(await self._status(connection.plane, run))).is_terminal:
                     return state
                 since = None
             except ComputeLostError:
@@ -142,18 +150,30 @@ class QueryWatch:
         if self._returning is not None:
             self._returning.cancel()
             await asyncio.wait({self._returning})
-        await self._proxied.close()
         await self._connections.close()
 
-    async def _status(self, plane: Plane, query_id: str) -> int | None:
+    async def _status(self, plane: Plane, run: Run) -> int | None:
         """Return the status of a query, once it has ended or a while has passed."""
         if isinstance(plane, ProxyPlane):
-            return await self._proxied.until(query_id, is_terminal)
+            return await self._status_by_proxy(plane, run)
         if polars_client.holds_results():
-            return await plane.ended(query_id)
-        if not is_terminal(status := await plane.status(query_id)):
+            return await plane.ended(run.query_id)
+        if not is_terminal(status := await plane.status(run.query_id)):
             await asyncio.sleep(_FIRST_PAUSE_SECONDS)
         return status
+
+    async def _status_by_proxy(self, plane: ProxyPlane, run: Run) -> int | None:
+        """Return the status of a query once it has ended; None if its instance has, which Polars Cloud may not note."""
+        ended = asyncio.ensure_future(self._proxied.ended(plane, run.query_id))
+        try:
+            while not ended.done():
+                await self._look(run)
+                if self._lost:
+                    return None
+                await asyncio.wait({ended}, timeout=LOOK_SECONDS)
+            return ended.result()
+        finally:
+            ended.cancel()
 
     def _is_final(self, error: PolarsProviderError, connection: Connection | None) -> bool:
         """Return whether trying again does not help; credentials that are refused are read anew."""
@@ -198,16 +218,6 @@ class QueryWatch:
                 if self._is_final(error, connection) or time.monotonic() - since > self._grace:
                     return error
 
-    def _ask_proxy(self, query_ids: Collection[str]) -> dict[str, int | None]:
-        """Return the statuses of queries; of those on a machine that has ended, that they are not known."""
-        connection = self._connections.last
-        assert connection is not None
-        assert isinstance(connection.plane, ProxyPlane)
-        if time.monotonic() - self._looked > LOOK_SECONDS:
-            self._looked = time.monotonic()
-            self._lost = connection.backend.lost(None) is not None
-        return dict.fromkeys(query_ids) if self._lost else connection.plane.statuses(query_ids)
-
     async def _look(self, run: Run) -> None:
         """See whether a compute that cannot be asked has ended."""
         async with self._looking:
@@ -221,8 +231,3 @@ class QueryWatch:
 def _is_ridden_out(error: PolarsProviderError, connection: Connection | None) -> bool:
     """Return whether the rounds in proxy mode have waited out an error already."""
     return connection is not None and isinstance(connection.plane, ProxyPlane) and not isinstance(error, REFUSALS)
-
-
-def is_terminal(status: int | None) -> bool:
-    """Return whether a status of a scheduler will not change any more; None is that of a query it does not know."""
-    return state_of(status).is_terminal

@@ -1,12 +1,13 @@
-"""The watches of queries of this process: one for each compute and connection."""
+"""The watches of queries of this process: one for each compute and connection; those of a workspace ask together."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
+from airflow_provider_polars.backends.proxied_queries import ProxiedQueries
 from airflow_provider_polars.backends.query_watch import QueryWatch
 from airflow_provider_polars.backends.remote import RemoteBackend
 from airflow_provider_polars.compute.base import Compute
@@ -16,14 +17,20 @@ from airflow_provider_polars.hooks.polars import make_hook
 from airflow_provider_polars.triggers.sharing import Shared
 
 _watches: Shared[QueryWatch] = Shared()
+_proxied: Shared[ProxiedQueries] = Shared()
 
 
-def watching(compute: Mapping[str, Any], conn_id: str | None) -> contextlib.AbstractAsyncContextManager[QueryWatch]:
+@contextlib.asynccontextmanager
+async def watching(compute: Mapping[str, Any], conn_id: str | None) -> AsyncIterator[QueryWatch]:
     """Give the watch of a compute, as :meth:`Compute.to_dict` writes it."""
-    name = json.dumps([conn_id, compute], sort_keys=True)
-    return _watches.use(
-        name, lambda: QueryWatch(lambda: _backend(compute, conn_id), grace=settings.unreachable_seconds())
-    )
+    grace, place = settings.unreachable_seconds(), Compute.from_dict(compute).place
+    async with _proxied.use(json.dumps([conn_id, place]), lambda: ProxiedQueries(grace=grace)) as proxied:
+
+        def make() -> QueryWatch:
+            return QueryWatch(lambda: _backend(compute, conn_id), grace=grace, proxied=proxied)
+
+        async with _watches.use(json.dumps([conn_id, compute], sort_keys=True), make) as watch:
+            yield watch
 
 
 def _backend(compute: Mapping[str, Any], conn_id: str | None) -> RemoteBackend[Any]:

@@ -15,6 +15,7 @@ from airflow_provider_polars.backends.base import Run, RunState
 from airflow_provider_polars.backends.query_watch import QueryWatch
 from airflow_provider_polars.compute.base import Compute
 from airflow_provider_polars.hooks.polars import make_hook
+from airflow_provider_polars.triggers.watches import watching
 from tests.wire.cloud.tasks import CloudTasks, compute
 from tests.wire.watch.watching import on_a_loop, outcome_of, until
 
@@ -78,6 +79,32 @@ def test_many_queries_are_asked_for_by_one_request_a_round(
     async def wait() -> list[RunState]:
         async with watch_of(handle) as watch:
             ended = awaiting(watch, runs)
+            await until(lambda: len(recorder.calls(LIST)) >= 3)
+            assert looks_since_all_are_listed(cloud) == []
+            gate.open()
+            return await asyncio.gather(*ended)
+
+    assert on_a_loop(wait()) == [RunState.SUCCEEDED] * MANY
+    times = [call["time"] for call in recorder.calls(LIST)]
+    assert min(later - earlier for earlier, later in itertools.pairwise(times)) > 0.8 * rounds.PAUSE_SECONDS
+
+
+def test_queries_on_two_instances_of_a_workspace_are_asked_for_together(cloud: CloudTasks, gate: Gate) -> None:
+    handles = [cloud.started(compute(connection_mode="proxy"), run_id=f"run-{number}") for number in range(2)]
+    runs = {
+        index: [
+            Run.from_dict(cloud.query(handle, lambda: gate.frame("held"), task_id=f"query-{number}", wait=False).result)
+            for number in range(MANY // 2)
+        ]
+        for index, handle in enumerate(handles)
+    }
+    recorder = cloud.plane.recorder
+    recorder.forget()
+
+    async def wait() -> list[RunState]:
+        async with watching(handles[0], None) as one, watching(handles[1], None) as other:
+            assert one is not other
+            ended = awaiting(one, runs[0]) + awaiting(other, runs[1])
             await until(lambda: len(recorder.calls(LIST)) >= 3)
             assert looks_since_all_are_listed(cloud) == []
             gate.open()
