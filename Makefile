@@ -12,7 +12,7 @@ INSTALL = $(1)/bin/python -m pip install --quiet --no-compile --constraint $(2) 
 	&& ls $(1)/lib/python*/site-packages/airflow/__pycache__/__init__.*.pyc >/dev/null \
 	&& touch $(1)/.ready
 
-.PHONY: help demo ui test test-half-1 test-half-2 test-stacks test-walk faults test-faults check compose-secrets docs bench dist constraints stubs test-matrix test-oldest test-wire test-slow test-browser pictures test-clients clean
+.PHONY: help demo ui test coverage test-halves test-half-1 test-half-2 test-stacks test-walk faults test-faults check compose-secrets docs bench dist constraints stubs test-matrix test-oldest test-wire test-slow test-browser pictures test-clients clean
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -33,18 +33,23 @@ demo: $(READY) $(DATA)/flights.csv  ## a real DAG on 336,776 flights; its files 
 ui: $(READY) $(DATA)/flights.csv  ## Airflow with the example DAGs having run, to click through; Ctrl-C ends it
 	@$(BIN)/python -m tools.ui $(DATA) $(DAGS)
 
-test: $(READY) $(DATA)/flights.csv  ## unit, wire and Airflow tests, with coverage, and test-faults (a quarter of an hour)
+test: test-halves  ## unit, wire and Airflow tests, then test-faults (a quarter of an hour)
+	$(MAKE) test-faults
+
+coverage: $(READY) $(DATA)/flights.csv  ## what the unit, wire and Airflow tests run of the package; takes half as long again
 	rm -f .coverage .coverage.*
-	$(MAKE) --jobs 2 test-half-1 test-half-2
+	$(MAKE) test-halves COVERAGE="--cov --cov-report="
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
-	$(MAKE) test-faults
+
+test-halves: $(READY) $(DATA)/flights.csv
+	$(MAKE) --jobs 2 test-half-1 test-half-2
 
 # About as long as each other.
 test-half-1: TESTS = tests/unit tests/compose tests/wire/cloud tests/wire/control_plane
 test-half-2: TESTS = tests/airflow tests/wire --ignore tests/wire/cloud --ignore tests/wire/control_plane
 test-half-1 test-half-2:
-	COVERAGE_FILE=.coverage.$@ $(BIN)/python -m pytest --cov --cov-report= -p no:cacheprovider $(TESTS)
+	COVERAGE_FILE=.coverage.$@ $(BIN)/python -m pytest $(COVERAGE) -p no:cacheprovider $(TESTS)
 
 # WITHOUT=file leaves those of a file out.
 test-stacks: $(READY)  ## tests that start an Airflow of their own, on PostgreSQL too

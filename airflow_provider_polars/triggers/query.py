@@ -26,13 +26,13 @@ class PolarsQueryTrigger(BaseTrigger):
     It rides out a compute that is out of reach for a while. The event is a dict: ``status`` is ``ended``, ``timeout``,
     ``unreachable`` or ``failed`` (the waiting, not the query), ``runs``, ``deadline`` and ``owner`` are as given,
     ``states`` are the states of the queries by their id, as far as they are known, and ``message`` says what went
-    wrong. With ``timeout`` the queries that live have been told to end, for the task may be marked before a worker
-    goes on with it, which sees to their end.
+    wrong. With ``timeout`` and ``cancel_on_kill`` the queries that live have been told to end, for the task may be
+    marked before a worker goes on with it, which sees to their end.
 
     :param runs: the queries, as :meth:`Run.to_dict` writes them; all on one compute.
     :param conn_id: Airflow connection of the compute.
     :param deadline: epoch seconds; None for none.
-    :param cancel_on_kill: whether the queries are cancelled when a person marks or clears the task.
+    :param cancel_on_kill: whether the queries are cancelled when a person marks or clears the task, or time is over.
     :param owner: for whom their compute was started, as a dict: it is stopped then, and they end with it, unless a
         next try follows, which has it from then on. None for a compute that is not the task's own.
     """
@@ -65,7 +65,8 @@ class PolarsQueryTrigger(BaseTrigger):
         states: dict[str, RunState] = {}
         try:
             async with watching(runs[0].compute, self.conn_id) as watch:
-                if not (ended := await self._watch(watch, runs, states)):
+                ended = await self._watch(watch, runs, states)
+                if not ended and self.cancel_on_kill:
                     await watch.ask_end([run for run in runs if run.query_id not in states])
             status, message = "ended" if ended else "timeout", ""
         except ClusterUnreachableError as error:

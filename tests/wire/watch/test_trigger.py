@@ -131,6 +131,19 @@ def test_the_deadline_is_an_event_and_tells_the_query_to_end(polars_dev_cluster:
     assert state_of(polars_dev_cluster, query_id) == "CANCELED"
 
 
+def test_a_deadline_of_a_task_that_cancels_nothing_leaves_the_query_alone(
+    polars_dev_cluster: DevCluster, held: Held
+) -> None:
+    """As a sensor has it."""
+    run = run_on(polars_dev_cluster.uri, query_id := held())
+
+    event = event_of(PolarsQueryTrigger(runs=[run], deadline=time.time() + 0.2, cancel_on_kill=False))
+
+    assert event["status"] == "timeout"
+    assert polars_dev_cluster.recorder.calls("CancelQuery") == []
+    assert state_of(polars_dev_cluster, query_id) == "IN_PROGRESS"
+
+
 def test_a_cluster_that_is_away_at_the_deadline_keeps_no_task(
     polars_dev_cluster: DevCluster, held: Held, monkeypatch: pytest.MonkeyPatch
 ) -> None:
