@@ -102,11 +102,11 @@ def loopback(nodes: Nodes) -> Iterator[Finding]:
 
 def own_address(nodes: Nodes) -> Iterator[Finding]:
     """A worker tells others its own address, not another node's."""
-    for node in nodes:
+    for at, node in enumerate(nodes):
         others = [other for other in nodes if other is not node]
         at_leader = node.leader(keys.REGISTRATION)
         for service, address in _endpoints(node):
-            taken = next((other for other in others if address in dict(_endpoints(other)).values()), None)
+            taken = next((other for other in nodes[:at] if address in dict(_endpoints(other)).values()), None)
             machine = next((other for other in others if _is_elsewhere(node, address, other)), None)
             if taken is not None:
                 rule = f"is the address of {taken.name} too: one of the two would never be used"
@@ -130,12 +130,13 @@ def shared_machines(nodes: Nodes) -> Iterator[Finding]:
     """Nodes on one machine listen on different ports, and keep local data apart."""
     for at, node in enumerate(nodes):
         for other in nodes[:at]:
-            if not _hosts(node) & _hosts(other):
+            if not _hosts(node) or _hosts(node) != _hosts(other):
                 continue
+            told = dict(_endpoints(node)).items() & dict(_endpoints(other)).items()
             for service in node.services:
                 for theirs in other.services:
                     one, two = node.bind(service), other.bind(theirs)
-                    if one.port == two.port and overlap(one, two):
+                    if one.port == two.port and overlap(one, two) and service not in dict(told):
                         taken = f"the {theirs.what} of {other.name} has it on the same machine"
                         rule = f"must not have port {one.port}: {taken}"
                         yield found(node, service.bind, rule, "Give one of the two another port.")
