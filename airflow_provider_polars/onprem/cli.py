@@ -78,13 +78,21 @@ def check(given: argparse.Namespace) -> int:
         unreadable.append("a file is given twice: give the file of each node once.")
     if unreadable:
         return _fail("\n".join(unreadable), UNUSABLE)
-    found = checking.check(nodes, versions.NEWEST if given.server is None else versions.parse(given.server))
+    server, described = given.server, None
+    if given.description is not None:
+        try:
+            cluster = ClusterDescription.from_dict(files.read(given.description), str(given.description))
+            described = rendering.render(cluster)
+        except ConfigurationError as error:
+            return _fail(str(error), UNUSABLE)
+        server = server or cluster.server
+    found = checking.check(nodes, versions.NEWEST if server is None else versions.parse(server), described)
     breaches = [finding for finding in found if finding.severity == "breach"]
     warnings = found[len(breaches) :]
     if given.json:
         print(json.dumps([_as_json(finding) for finding in found], indent=2), flush=True)
     else:
-        _warn(warnings, given.server)
+        _warn(warnings, server)
         for finding in breaches:
             print(f"breach: {finding}")
         told = f"{len(nodes)} files" if len(nodes) != 1 else "1 file"
@@ -128,6 +136,7 @@ def _parser() -> argparse.ArgumentParser:
     rendering_parser.add_argument("--out", type=Path, help="folder to write to, private to you; default: print")
     check_parser = commands.add_parser("check", help="the files of one cluster, against the rules and each other")
     check_parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="configuration of a node")
+    check_parser.add_argument("--description", type=Path, help="of the cluster: each key is to be as rendered from it")
     check_parser.add_argument("--json", action="store_true", help="print all findings as JSON")
     check_parser.add_argument("--strict", action="store_true", help="warnings count as breaches")
     for command in (rendering_parser, check_parser):

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Literal
 
-from airflow_provider_polars.onprem import addresses, keys
+from airflow_provider_polars.onprem import keys
+from airflow_provider_polars.onprem.addresses import Address
 from airflow_provider_polars.onprem.findings import Finding, is_secret, shown
-from airflow_provider_polars.onprem.keys import KEYS
+from airflow_provider_polars.onprem.keys import KEYS, Service
 from airflow_provider_polars.onprem.node import NodeConfig
 
 Severity = Literal["breach", "warning"]
+MAPPED = "Right where NAT or a load balancer maps it"
 Rule = Callable[[NodeConfig], Iterator[Finding]]
 
 
@@ -113,11 +115,21 @@ def worker_addresses(node: NodeConfig) -> Iterator[Finding]:
             rule = f"is told to others, but the {service.what} listens on {bound} alone"
             fix = f"Correct {service.bind}, unless something on this machine forwards to it."
             yield found(node, service.public, rule, fix, "warning")
-        elif public is not None and told is not None and public.port != bound.port:
-            rule = f"has another port than the {service.what} listens on, {bound.port}"
-            yield found(
-                node, service.public, rule, "Right where NAT or a load balancer maps it; else correct it.", "warning"
-            )
+        elif public is not None and told is not None:
+            yield from _mapped(node, service, public, bound)
+    told_hosts = [node.public(service) for service in (keys.TASK, keys.SHUFFLE) if service in node.services]
+    hosts = {address.host for address in told_hosts if address is not None}
+    if len(hosts) > 1:
+        rule = f"has another host than {keys.TASK.public}, and both services run on this node"
+        yield found(node, keys.SHUFFLE.public, rule, "Write the same host in both.", "warning")
+
+
+def _mapped(node: NodeConfig, service: Service, public: Address, bound: Address) -> Iterator[Finding]:
+    """Yield a warning where a public address is not the one that is listened on, which NAT may explain."""
+    other = "host" if not bound.is_any and public.host != bound.host else "port" if public.port != bound.port else None
+    if other is not None:
+        rule = f"has another {other} than the {service.what} listens on, {bound}"
+        yield found(node, service.public, rule, f"{MAPPED}; else correct it.", "warning")
 
 
 def ports(node: NodeConfig) -> Iterator[Finding]:
@@ -130,7 +142,7 @@ def ports(node: NodeConfig) -> Iterator[Finding]:
                 yield found(node, service.bind, rule, "Give one of the two another port.")
 
 
-def overlap(one: addresses.Address, other: addresses.Address) -> bool:
+def overlap(one: Address, other: Address) -> bool:
     """Return True if two addresses of one machine include the same interface."""
     return one.is_any or other.is_any or one.host == other.host
 

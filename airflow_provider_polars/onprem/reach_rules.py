@@ -14,7 +14,7 @@ from airflow_provider_polars.onprem.cluster_rules import leader_of
 from airflow_provider_polars.onprem.findings import Finding
 from airflow_provider_polars.onprem.keys import Service
 from airflow_provider_polars.onprem.node import NodeConfig
-from airflow_provider_polars.onprem.node_rules import found, overlap
+from airflow_provider_polars.onprem.node_rules import MAPPED, found, overlap
 
 Nodes = Sequence[NodeConfig]
 LEADER_KEYS = {keys.REGISTRATION: keys.LEADER_SCHEDULER, keys.RECEIVER: keys.LEADER_OBSERVATORY}
@@ -47,7 +47,7 @@ def leader_ports(nodes: Nodes) -> Iterator[Finding]:
                 )
             elif leader is not None and (service == keys.REGISTRATION or leader.on("observatory")):
                 rule = f"has another port than the {service.what} of {leader.name} listens on, {listens}"
-                yield found(node, key, rule, "Right where NAT or a load balancer maps it; else correct it.", "warning")
+                yield found(node, key, rule, f"{MAPPED}; else correct it.", "warning")
 
 
 def leader_hosts(nodes: Nodes) -> Iterator[Finding]:

@@ -13,8 +13,8 @@ from airflow_provider_polars.onprem.keys import (
     LEADER_OBSERVATORY,
     LEADER_SCHEDULER,
     REGISTRATION,
-    RESULTS,
     REST,
+    RESULTS,
     SHUFFLE,
     SHUFFLED,
     TASK,
@@ -22,7 +22,6 @@ from airflow_provider_polars.onprem.keys import (
 from airflow_provider_polars.onprem.node import NodeConfig
 from tests.unit.onprem.clusters import GONE, changed, found, rendered
 
-SELF = {"node-1": "127.0.0.1"}
 S3 = {"s3": {"url": "s3://lake/x"}}
 
 
@@ -125,9 +124,22 @@ def test_a_worker_that_listens_on_one_address_needs_no_public_one() -> None:
 
 
 def test_a_public_address_without_a_port_has_that_of_the_service() -> None:
-    (node,) = changed(rendered(1), {"node-1": {TASK.bind: ":6052", TASK.public: "203.0.113.9"}})
+    (node,) = changed(
+        rendered(1), {"node-1": {TASK.bind: ":6052", TASK.public: "203.0.113.9", SHUFFLE.public: "203.0.113.9"}}
+    )
     assert str(node.public(TASK)) == "203.0.113.9:6052"
     assert found([node]) == []
+
+
+def test_an_address_that_is_not_the_one_listened_on_is_warned_about() -> None:
+    own = rendered(1, bind="own")
+    findings = check(changed(own, {"node-1": {TASK.public: "203.0.113.9:5052", SHUFFLE.public: "203.0.113.9:5053"}}))
+    assert [(finding.severity, finding.key) for finding in findings] == [
+        ("warning", TASK.public),
+        ("warning", SHUFFLE.public),
+    ]
+    assert "has another host than the task service listens on, 10.0.0.11:5052" in findings[0].rule
+    assert findings[0].fix == "Right where NAT or a load balancer maps it; else correct it."
 
 
 def test_an_online_licence_needs_ids_on_the_leader_and_not_its_secret() -> None:

@@ -116,7 +116,7 @@ def test_every_breach_of_every_node_is_told_at_once_with_path_value_rule_and_fix
 def test_an_unknown_key_is_kept_and_warned_about_with_the_nearest_name(path: str, fix: str) -> None:
     (node,) = changed(rendered(1), {"node-1": {path: "a"}})
     assert node.raw(path) == "a"
-    (finding,) = [finding for finding in findings(node, versions.NEWEST)]
+    (finding,) = findings(node, versions.NEWEST)
     assert (finding.severity, finding.key) == ("warning", path)
     assert finding.rule == "is no key that is known, and is kept as it is"
     assert finding.fix.startswith(fix)
