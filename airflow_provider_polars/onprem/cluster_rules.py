@@ -124,8 +124,8 @@ def licences(nodes: Nodes) -> Iterator[Finding]:
     if leader is None or leader.raw(keys.LICENSE_FILE) is None:
         return
     for node in nodes:
-        if node.raw("license") is None:
-            rule = f"is not set, and {leader.name} has an offline licence; whether workers need it is unverified"
+        if node.raw(keys.LICENSE_FILE) is None:
+            rule = f"has no path, and {leader.name} has an offline licence; whether workers need it is unverified"
             yield found(node, "license", rule, "Write the same as on the leader.", "warning")
 
 
