@@ -6,10 +6,12 @@ import copy
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_polars.onprem import files, keys, kinds, rendering, versions
+from airflow_provider_polars.exceptions import ConfigurationError
+from airflow_provider_polars.onprem import description, files, keys, kinds, rendering, versions
 from airflow_provider_polars.onprem.checking import check
 from airflow_provider_polars.onprem.description import ClusterDescription
 from airflow_provider_polars.onprem.findings import Finding
@@ -27,6 +29,7 @@ from airflow_provider_polars.onprem.keys import (
 )
 from airflow_provider_polars.onprem.node import NodeConfig
 from tests.unit.onprem.clusters import GONE, put
+from tests.unit.onprem.tables import VALUES, tables
 
 PLACES = ["s3://lake/x", "gs://lake/x", "az://lake/x", "/shared/x"]
 TLS = {"certificate_key_file": "/tls/cert.pem", "private_key_file": "/tls/key.pem"}
@@ -165,9 +168,9 @@ def test_whatever_is_rendered_is_accepted_and_is_the_same_after_a_round_trip(dat
 
 @settings(max_examples=60, deadline=None)
 @given(descriptions(), st.data())
-def test_a_change_of_a_single_key_is_found_or_does_no_harm(description: dict[str, Any], data: st.DataObject) -> None:
-    nodes = rendering.render(ClusterDescription.from_dict(description))
-    server = versions.parse(description["server"])
+def test_a_change_of_a_single_key_is_found_or_does_no_harm(described: dict[str, Any], data: st.DataObject) -> None:
+    nodes = rendering.render(ClusterDescription.from_dict(described))
+    server = versions.parse(described["server"])
     at = data.draw(st.integers(0, len(nodes) - 1))
     path, value = data.draw(st.sampled_from(sorted(leaves(nodes[at].data), key=str)))
     before = check(nodes, server)
@@ -194,3 +197,20 @@ def test_a_change_of_a_single_key_is_found_or_does_no_harm(description: dict[str
 def drifted(changed: list[NodeConfig], nodes: list[NodeConfig], server: tuple[int, int, int]) -> list[Finding]:
     """Return the breaches of a comparison with the description, which finds each change."""
     return [finding for finding in check(changed, server, described=nodes) if finding.severity == "breach"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(tables(), min_size=1, max_size=3))
+def test_whatever_files_hold_the_rules_do_not_stumble(contents: list[dict[str, Any]]) -> None:
+    nodes = [NodeConfig(data, f"node-{at}") for at, data in enumerate(contents)]
+    findings = check(nodes, versions.OLDEST, described=nodes)
+    assert any(finding.severity == "breach" for finding in findings)
+    assert all(finding.rule and finding.fix.endswith((".", "?")) and str(finding) for finding in findings)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.dictionaries(st.sampled_from([*description._FIELDS, "nodes", "ports", "first_port", "x"]), VALUES))
+def test_whatever_a_description_holds_it_is_refused_in_words(data: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        rendering.render(ClusterDescription.from_dict(data))
+    assert str(raised.value)
