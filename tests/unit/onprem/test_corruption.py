@@ -152,7 +152,7 @@ def ways(node: NodeConfig) -> list[Any]:
     return [listening, *(node.public(service) for service in node.services if service in (TASK, SHUFFLE))]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(descriptions())
 def test_whatever_is_rendered_is_accepted_and_is_the_same_after_a_round_trip(data: dict[str, Any]) -> None:
     cluster = ClusterDescription.from_dict(data)
@@ -166,7 +166,7 @@ def test_whatever_is_rendered_is_accepted_and_is_the_same_after_a_round_trip(dat
         assert findings == []
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(descriptions(), st.data())
 def test_a_change_of_a_single_key_is_found_or_does_no_harm(described: dict[str, Any], data: st.DataObject) -> None:
     nodes = rendering.render(ClusterDescription.from_dict(described))
@@ -199,7 +199,7 @@ def drifted(changed: list[NodeConfig], nodes: list[NodeConfig], server: tuple[in
     return [finding for finding in check(changed, server, described=nodes) if finding.severity == "breach"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(tables(), min_size=1, max_size=3))
 def test_whatever_files_hold_the_rules_do_not_stumble(contents: list[dict[str, Any]]) -> None:
     nodes = [NodeConfig(data, f"node-{at}") for at, data in enumerate(contents)]
@@ -208,7 +208,7 @@ def test_whatever_files_hold_the_rules_do_not_stumble(contents: list[dict[str, A
     assert all(finding.rule and finding.fix.endswith((".", "?")) and str(finding) for finding in findings)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.dictionaries(st.sampled_from([*description._FIELDS, "nodes", "ports", "first_port", "x"]), VALUES))
 def test_whatever_a_description_holds_it_is_refused_in_words(data: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError) as raised:
