@@ -23,6 +23,7 @@ from packaging.requirements import Requirement
 
 from airflow_provider_polars.dev_cluster.cli import _parser as dev_cluster_parser
 from airflow_provider_polars.get_provider_info import get_provider_info
+from airflow_provider_polars.onprem.cli import _parser as node_parser
 from tests.unit.guide import PAGES, REPOSITORY, Block, blocks
 
 SHELL = [*blocks("bash"), *blocks("shell")]
@@ -72,6 +73,7 @@ def read_pip(arguments: list[str]) -> None:
 READERS: dict[str, Callable[[list[str]], Any]] = {
     "airflow": read_airflow,
     "polars-dev-cluster": lambda arguments: dev_cluster_parser().parse_args(arguments),
+    "polars-node": lambda arguments: node_parser().parse_args(arguments),
     "git": read_git,
     "make": read_make,
     "pip": read_pip,
