@@ -46,8 +46,8 @@ test-halves: $(READY) $(DATA)/flights.csv
 	$(MAKE) --jobs 2 test-half-1 test-half-2
 
 # About as long as each other.
-test-half-1: TESTS = tests/unit tests/compose tests/wire/cloud tests/wire/control_plane
-test-half-2: TESTS = tests/airflow tests/wire --ignore tests/wire/cloud --ignore tests/wire/control_plane
+test-half-1: TESTS = tests/unit tests/compose tests/wire/cloud
+test-half-2: TESTS = tests/airflow tests/wire --ignore tests/wire/cloud
 test-half-1 test-half-2:
 	COVERAGE_FILE=.coverage.$@ $(BIN)/python -m pytest $(COVERAGE) -p no:cacheprovider $(TESTS)
 
