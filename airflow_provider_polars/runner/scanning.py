@@ -37,7 +37,7 @@ def scanned(frame: pl.LazyFrame) -> list[list[str]]:
         if not _ROWS_IN_MEMORY.search(words):
             return [[kind, *map(_absolute, places)] for kind, *places in scans(frame.serialize())]
         return [["files", *places] for listed in _SCAN_IN_WORDS.findall(words) if (places := _in_words(listed))]
-    except BaseException:  # a panic of Polars is no Exception; the query itself will say what is wrong
+    except (Exception, pl.exceptions.PanicException):  # the query itself will say what is wrong
         return []
 
 

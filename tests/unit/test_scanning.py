@@ -10,6 +10,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from airflow.sdk.exceptions import AirflowTaskTimeout
 
 from airflow_provider_polars import runner
 
@@ -164,3 +165,12 @@ def test_a_plan_that_is_cut_off_tells_what_can_be_read(folder: Path) -> None:
     assert runner.scans(plan) == whole
     for size in range(len(plan)):
         assert runner.scans(plan[:size]) in ([], whole)
+
+
+def test_a_timeout_of_the_task_meanwhile_is_not_swallowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def explain(*args: Any, **kwargs: Any) -> str:
+        raise AirflowTaskTimeout("by design")
+
+    monkeypatch.setattr(pl.LazyFrame, "explain", explain)
+    with pytest.raises(AirflowTaskTimeout):
+        runner.scanned(pl.LazyFrame({"a": [1]}))
