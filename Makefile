@@ -12,7 +12,7 @@ INSTALL = $(1)/bin/python -m pip install --quiet --no-compile --constraint $(2) 
 	&& ls $(1)/lib/python*/site-packages/airflow/__pycache__/__init__.*.pyc >/dev/null \
 	&& touch $(1)/.ready
 
-.PHONY: help demo ui test coverage test-halves test-half-1 test-half-2 test-stacks test-walk faults test-faults check compose-secrets docs bench dist constraints stubs test-matrix test-oldest test-wire test-slow test-browser pictures test-clients clean
+.PHONY: help demo ui test coverage test-halves test-half-1 test-half-2 test-cloud test-stacks test-walk faults test-faults check compose-secrets docs bench dist constraints stubs test-matrix test-oldest test-wire test-slow test-browser pictures test-clients clean
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -39,6 +39,7 @@ test: test-halves  ## unit, wire and Airflow tests, then test-faults (a quarter 
 coverage: $(READY) $(DATA)/flights.csv  ## what the unit, wire and Airflow tests run of the package; takes half as long again
 	rm -f .coverage .coverage.*
 	$(MAKE) test-halves COVERAGE="--cov --cov-report="
+	COVERAGE_FILE=.coverage.cloud $(BIN)/python -m pytest --cov --cov-report= -p no:cacheprovider tests/wire/cloud
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
@@ -46,10 +47,14 @@ test-halves: $(READY) $(DATA)/flights.csv
 	$(MAKE) --jobs 2 test-half-1 test-half-2
 
 # About as long as each other.
-test-half-1: TESTS = tests/unit tests/compose tests/wire/cloud
-test-half-2: TESTS = tests/airflow tests/wire --ignore tests/wire/cloud
+WITH_UNIT = tests/wire/cluster tests/wire/commands tests/wire/control_plane
+test-half-1: TESTS = tests/unit tests/compose $(WITH_UNIT)
+test-half-2: TESTS = tests/airflow tests/wire $(WITH_UNIT:%=--ignore %) --ignore tests/wire/cloud
 test-half-1 test-half-2:
 	COVERAGE_FILE=.coverage.$@ $(BIN)/python -m pytest $(COVERAGE) -p no:cacheprovider $(TESTS)
+
+test-cloud: $(READY) $(DATA)/flights.csv  ## CloudCompute and the real client against the development control plane (10 minutes)
+	$(BIN)/python -m pytest -p no:cacheprovider tests/wire/cloud
 
 # WITHOUT=file leaves those of a file out.
 test-stacks: $(READY)  ## tests that start an Airflow of their own, on PostgreSQL too
