@@ -162,7 +162,13 @@ class NativeServices:
     def _lay_out_folders(self) -> None:
         """Make what the images and new volumes have."""
         root = self.folder / "disk"
-        for folder in ("opt/airflow/logs", "opt/airflow/lake/kept", "run/polars-cloud", "var/lib/postgresql/data"):
+        for folder in (
+            "opt/airflow/logs",
+            "opt/airflow/lake/kept",
+            "opt/airflow/lake/kept-cloud",
+            "run/polars-cloud",
+            "var/lib/postgresql/data",
+        ):
             (root / folder).mkdir(parents=True)
         (self.folder / "tmp").mkdir()
         (root / "opt/airflow/dags").symlink_to(REPOSITORY / "dags")

@@ -88,5 +88,11 @@ def test_folders_of_volumes_belong_to_the_user_of_the_containers() -> None:
     (made,) = [arguments for _, arguments in stages()["airflow"] if "install --directory" in arguments]
 
     assert "--owner=airflow" in made
-    for folder in ("$AIRFLOW_HOME/logs", "$AIRFLOW_HOME/lake", "$AIRFLOW_HOME/lake/kept", "/run/polars-cloud"):
+    for folder in (
+        "$AIRFLOW_HOME/logs",
+        "$AIRFLOW_HOME/lake",
+        "$AIRFLOW_HOME/lake/kept",
+        "$AIRFLOW_HOME/lake/kept-cloud",
+        "/run/polars-cloud",
+    ):
         assert folder in made.replace('"', "").split()
