@@ -1,7 +1,7 @@
 """Make certificates for the token endpoint, then become the development control plane: ``stand_in_cloud.py OPTION...``.
 
-``TRUST_FOLDER`` gets what its clients must trust, as bundle.pem. The key stays at home, in this container alone: workers
-see ``TMPDIR``, where the control plane keeps the results of queries without a sink.
+``TRUST_FOLDER`` gets what its clients must trust, as bundle.pem. The key stays at home, in this container alone;
+workers see ``TMPDIR``, where the control plane keeps the results of queries without a sink.
 """
 
 import os

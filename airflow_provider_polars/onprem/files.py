@@ -30,7 +30,8 @@ def loads(text: str, name: str) -> dict[str, Any]:
     :raises ConfigurationError: for text that is no TOML. The message has the line, and nothing of the text.
     """
     try:
-        return tomllib.loads(text)
+        found: dict[str, Any] = tomllib.loads(text)
+        return found
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{name} is not TOML: {error}") from None
     except RecursionError:
