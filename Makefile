@@ -33,7 +33,7 @@ demo: $(READY) $(DATA)/flights.csv  ## a real DAG on 336,776 flights; its files 
 ui: $(READY) $(DATA)/flights.csv  ## Airflow with the example DAGs having run, to click through; Ctrl-C ends it
 	@$(BIN)/python -m tools.ui $(DATA) $(DAGS)
 
-test: test-halves  ## unit, wire and Airflow tests, then test-faults (a quarter of an hour)
+test: test-halves  ## unit, wire and Airflow tests but test-cloud, then test-faults (a quarter of an hour)
 	$(MAKE) test-faults
 
 coverage: $(READY) $(DATA)/flights.csv  ## what the unit, wire and Airflow tests run of the package; takes half as long again

@@ -25,6 +25,7 @@ from airflow_provider_polars.lineage.operator import LineageOperator
 from airflow_provider_polars.links.observatory import PolarsObservatoryLink, push
 from airflow_provider_polars.operators.base import as_compute, without_retry
 from airflow_provider_polars.operators.summary import Ended, Summary
+from airflow_provider_polars.query_failures import names
 from airflow_provider_polars.sensors.base import PolarsBaseSensor
 from airflow_provider_polars.sensors.runs import Tree, changed, leaves, read_runs
 
@@ -155,7 +156,7 @@ def _why_living(looked: Looked) -> PolarsProviderError:
     if troubles:
         return ClusterUnreachableError(" ".join(troubles))
     states = dict.fromkeys(status.state.value for _, status in living)
-    return QueryTimeoutError(f"{_names([run for run, _ in living])} is {' or '.join(states)} still.")
+    return QueryTimeoutError(f"{names([run for run, _ in living])} is {' or '.join(states)} still.")
 
 
 def _failure(looked: Looked) -> PolarsProviderError | None:
@@ -168,14 +169,14 @@ def _failure(looked: Looked) -> PolarsProviderError | None:
         return first
     kinds = {type(error) for _, error in failed}
     kind = kinds.pop() if len(kinds) == 1 else QueryFailedError
-    reasons = "; ".join(f"{_names([run])}: {str(error).rstrip('. ')}" for run, error in failed)
+    reasons = "; ".join(f"{names([run])}: {str(error).rstrip('. ')}" for run, error in failed)
     combined = kind(f"{len(failed)} of {len(looked)} queries did not succeed. {reasons}.")
     combined.__cause__ = first
     return combined
 
 
 def _error(run: Run, status: RunStatus) -> PolarsProviderError:
-    name, place = _names([run]), as_compute(run.compute)
+    name, place = names([run]), as_compute(run.compute)
     if isinstance(status.error, PolarsProviderError):
         return status.error
     if status.error is not None:
@@ -187,9 +188,3 @@ def _error(run: Run, status: RunStatus) -> PolarsProviderError:
     if status.state is RunState.LOST:
         return QueryFailedError(f"{name} is not known to {place!r}: it was forgotten, or is on another cluster.")
     return QueryFailedError(f"{name} failed and {place!r} gave no reason; see its log.")
-
-
-def _names(runs: Sequence[Run]) -> str:
-    return "query " + ", ".join(
-        run.query_id if run.output == "return_value" else f"{run.query_id} ({run.output})" for run in runs
-    )
